@@ -1,0 +1,48 @@
+# Every target sets up what it needs; a machine with python3, pip and make will do.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench format clean
+
+help:
+	@echo "make demo    check the gradients of an example network"
+	@echo "make test    run the tests, the examples in docstrings included"
+	@echo "make lint    check format, style, types and the flow of imports"
+	@echo "make bench   measure how well the error bars keep their promise"
+	@echo "make format  put the code in form"
+	@echo "make clean   remove the environment and everything built"
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/gradproof demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest -n 2 --dist worksteal
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m bench.calibration
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean:
+	rm -rf $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp per extra: installed again only when what it installs may have changed.
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --root-user-action=ignore \
+		--constraint constraints.txt --editable '.[$*]'
+	@touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,1 @@
+"""Subjects to try gradproof on."""

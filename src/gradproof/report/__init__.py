@@ -1,0 +1,1 @@
+"""What a check found: plain frozen data (`model`, `entries`) and its renderers."""

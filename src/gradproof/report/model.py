@@ -1,0 +1,156 @@
+"""The report as plain frozen data: what renderers see, and all that they see.
+
+Units: derivatives are in units of f per unit of the tensor's entry; *digits* are decimal digits,
+clipped to [0, 15.95] (the digits that double precision can hold).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gradproof.report.entries import Entries, Entry
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+Severity = Literal["bug", "warning", "info"]
+Cause = Literal["agrees", "truncation", "rounding", "kink", "wrong gradient", "unclear"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A named cause with its evidence.
+
+    `severity` says what it does to the verdict: a `bug` makes it fail, a `warning` may make it
+    inconclusive, an `info` is advice and leaves it alone.
+    """
+
+    kind: str
+    message: str
+    tensor: str | None = None
+    severity: Severity = "info"
+    evidence: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A distribution in three numbers; all NaN when there was nothing to measure."""
+
+    minimum: float
+    median: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class Customary:
+    """The rules of thumb at one fixed absolute step h, such as 1e-4 or 1e-5.
+
+    `kinks` counts the entries with a kink between x-h and x+h; the `_without_kinks` figure is what
+    remains when those are left out.
+    """
+
+    step: float
+    checked: int
+    kinks: int
+    digits_agree: Spread
+    sign_mismatches: int
+    norm_ratio: float
+    max_relative_error: float
+    max_relative_error_without_kinks: float
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """One step size: the plain central difference there and the two parts of its error.
+
+    For a whole tensor `numeric` is NaN and the other columns are root mean squares over the
+    entries looked at.
+    """
+
+    step: float
+    numeric: float
+    difference: float
+    truncation: float
+    rounding: float
+
+
+@dataclass(frozen=True)
+class StepTable:
+    """Error against step for one entry or tensor, with the fitted orders and their meaning.
+
+    `order` is the fitted slope of log|difference| against log h where truncation rules (2 for a
+    smooth function), `rounding_order` where rounding rules (-1); NaN where there are too few rows
+    to fit.
+    """
+
+    label: str
+    analytic: float
+    numeric: float
+    error: float
+    rows: tuple[StepRow, ...]
+    order: float
+    rounding_order: float
+    cause: Cause
+    explanation: str
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """What was found in one tensor.
+
+    `counts` maps each entry verdict (match, mismatch, kink, unresolved) to a number of entries.
+    `detection_limit` is the smallest relative error of this tensor's gradient, in the Euclidean
+    norm over the entries checked, that would not have been lost within the error bars.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    size: int
+    checked: int
+    verdict: Verdict
+    reason: str
+    counts: Mapping[str, int]
+    digits_agree: Spread
+    digits_attainable: Spread
+    detection_limit: float
+    norm_ratio: float
+    max_relative_error: float
+    sign_mismatches: int
+    worst: Entry | None
+    customary: tuple[Customary, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of a check; true in a boolean context only for the verdict `pass`."""
+
+    verdict: Verdict
+    reason: str
+    tensors: Mapping[str, TensorReport]
+    entries: Entries
+    findings: tuple[Finding, ...]
+    norm_ratio: float
+    max_relative_error: float
+    sign_mismatches: int
+    digits_agree: Spread
+    digits_attainable: Spread
+    evaluations: int
+    gradient_evaluations: int
+    seconds: float
+    noise: float
+    seed: int
+    coverage: str
+    resolution: float
+    confidence: float
+    value: float
+    customary: tuple[Customary, ...] = ()
+    steps: tuple[StepTable, ...] = ()
+    terms: Mapping[str, Report] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.verdict == "pass"
+
+    def __str__(self) -> str:
+        from gradproof.report.text import render_text
+
+        return render_text(self)

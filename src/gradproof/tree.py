@@ -66,11 +66,14 @@ class Tree:
         placed = zip(arrays, self._is_scalar, strict=True)
         return self._structure.unflatten(array[()] if scalar else array for array, scalar in placed)
 
-    def match(self, other: object, *, argument: str) -> tuple[FloatArray, ...]:
+    def match(
+        self, other: object, *, argument: str, prefix: tuple[int, ...] = ()
+    ) -> tuple[FloatArray, ...]:
         """Return the tensors of `other`, which messages call `argument`, in the order of `names`.
 
         Paths and shapes must agree. The order of keys does not matter; a list may stand for a
-        tuple, a dict for a dataclass. Integers and booleans become floats. NaN is passed on: a
+        tuple, a dict for a dataclass. Every shape begins with `prefix` (that of a Jacobian with
+        the function's). Integers and booleans become floats. NaN is passed on: a
         claim of NaN is for the verdict to judge.
 
         Raises:
@@ -93,9 +96,10 @@ missing grad.w; unexpected grad.w.0
         matched = []
         for path, leaf in expected.items():
             array = _as_array(given[path], argument + path, kinds="fiub")
-            if array.shape != leaf.shape:
+            shape = prefix + leaf.shape
+            if array.shape != shape:
                 came = f"{argument}{path} of shape {array.shape}"
-                raise InputError(f"Expected shape {leaf.shape} but got {came}")
+                raise InputError(f"Expected shape {shape} but got {came}")
             matched.append(array if array.dtype.kind == "f" else array.astype(float))
         return tuple(matched)
 

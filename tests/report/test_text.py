@@ -95,7 +95,6 @@ def report_of(
         seed=7,
         coverage="sample",
         resolution=1e-3,
-        confidence=0.999999,
         value=2.3025851,
     )
     return dataclasses.replace(report, **changes)
@@ -296,7 +295,7 @@ and as h^-0.98 where rounding rules (h^-1 expected).
 agrees: the difference falls a hundredfold from h to h/10 until rounding sets in
 
 3,412 evaluations of f, 5 of the gradient; 1.2 s; f = 2.30259; noise 2.2e-16;
-seed 7; coverage sample; resolution 1e-3; confidence 0.999999
+seed 7; coverage sample; resolution 1e-3
 """
 FAILING = """\
 FAIL: conv2.weight has its sign flipped
@@ -368,7 +367,7 @@ data: PASS: all 6 entries agree to every attainable digit
 decay: INCONCLUSIVE: no tensors
 
 3,412 evaluations of f, 5 of the gradient; 1.2 s; f = 2.30259; noise 2.2e-16;
-seed 7; coverage sample; resolution 1e-3; confidence 0.999999
+seed 7; coverage sample; resolution 1e-3
 """
 RANDOM = """\
 INCONCLUSIVE: f is random: two calls at one point differ by 0.03
@@ -410,7 +409,7 @@ unresolved (1)  -0.180 +- 0.76            0.80                 0.0
 (1) the bar is as wide as the derivative
 
 3,412 evaluations of f, 5 of the gradient; 1.2 s; f = 2.30259; noise 0.021; seed
-7; coverage sample; resolution 1e-3; confidence 0.999999
+7; coverage sample; resolution 1e-3
 """
 
 
@@ -467,7 +466,7 @@ def test_the_verdict_comes_first_and_the_bookkeeping_last() -> None:
     assert lines[0] == "FAIL: conv2.weight has its sign flipped"
     assert lines[-2].startswith("3,412 evaluations of f, 5 of the gradient; 1.2 s; f = 2.30259;")
     last = " ".join(lines[-2:])
-    assert "noise 2.2e-16; seed 7; coverage sample; resolution 1e-3; confidence 0.999999" in last
+    assert "noise 2.2e-16; seed 7; coverage sample; resolution 1e-3" in last
 
 
 def flowing(text: str) -> str:

@@ -141,7 +141,6 @@ class Report:
     seed: int
     coverage: str
     resolution: float
-    confidence: float
     value: float
     customary: tuple[Customary, ...] = ()
     steps: tuple[StepTable, ...] = ()

@@ -292,6 +292,5 @@ def _last_line(report: Report) -> Text:
         f"seed {report.seed}",
         f"coverage {report.coverage}",
         f"resolution {number(report.resolution, 1)}",
-        f"confidence {report.confidence:.10g}",
     )
     return Text("; ".join(facts), "dim")

@@ -1,0 +1,1 @@
+"""Which derivatives are looked at, and how many evaluations each of them gets."""

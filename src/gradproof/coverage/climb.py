@@ -1,0 +1,338 @@
+"""Numeric derivatives of many entries, each with as many evaluations as it takes.
+
+Most entries of a right gradient are settled by one pair of evaluations: claim and difference come
+from different code, and agree to the last digit that the difference is worth. What is left climbs:
+a second, shorter pair tells truncation from a wrong claim, a whole ladder tells the rest, and a
+claim is only called wrong after a second ladder, on other steps with noise measured anew, has said
+so too: among 10^5 entries an accident of one in 10^4 happens ten times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradproof.numerics.estimate import Estimates, Status, code, estimate
+from gradproof.numerics.extrapolation import SIGMAS
+from gradproof.numerics.noise import floor
+from gradproof.numerics.sampling import Floats, Lanes, Sampler, representable
+
+#: Entries that go ahead of the others.
+PILOTS = 24
+#: The second pair's step, relative to the first's.
+SHORTER = 0.2
+#: How far an entry without effect is moved, relative to its scale, to see that it has none.
+DEAD_STEP = 0.05
+#: Ladders climbed at once: what bounds memory.
+BLOCK = 2048
+#: Entries of one tensor for which the second look is taken when many are wrong.
+SECOND_LOOKS = 48
+#: A pair's evidence against a claim is enough when the gap is this many bars.
+CLEAR = 10.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """Entries to be found; every array has shape (entries,).
+
+    `center` is the entry's value and `scale` the size of its surroundings; `claim` the derivative
+    that is claimed and `rounding` the claim's own rounding; `typical` the size of the derivatives
+    in the same tensor; `group` the tensor's number.
+    """
+
+    center: Floats
+    scale: Floats
+    claim: Floats
+    rounding: Floats
+    typical: Floats
+    group: NDArray[np.intp]
+
+    def take(self, where: NDArray[np.intp]) -> Request:
+        """Some of the entries."""
+        return replace(self, **{name: getattr(self, name)[where] for name in self.__annotations__})
+
+
+@dataclass
+class Numeric:
+    """Numeric derivatives; every array has shape (entries,), `status` as in `STATUSES`.
+
+    `confirmed` says of a claim beyond the bar that a second look found the same.
+    """
+
+    value: Floats
+    error: Floats
+    half_jump: Floats
+    status: NDArray[np.uint8]
+    confirmed: NDArray[np.bool_]
+
+    def put(self, where: NDArray[np.intp], found: Estimates) -> None:
+        """Replace some by what a ladder found."""
+        self.value[where], self.error[where] = found.value, found.error
+        self.half_jump[where], self.status[where] = found.half_jump, found.status
+
+
+def climb(
+    sampler: Sampler, request: Request, *, value: float, noise: float, resolution: float
+) -> Numeric:
+    """Find every entry's derivative; a lane is an entry.
+
+    Args:
+        sampler: values with the lane's entry moved.
+        request: the entries and what is claimed for them.
+        value: f at the point.
+        noise: standard deviation of f's own jitter.
+        resolution: the relative bar that is asked for.
+    """
+    with np.errstate(all="ignore"):
+        numeric, bent, blunt = _pairs(sampler, request, value, noise, resolution)
+        # A blunt entry may be quieter than the function is elsewhere: its noise is measured anew.
+        for lanes, level in ((bent, noise), (blunt, None)):
+            for start in range(0, len(lanes), BLOCK):
+                block = lanes[start : start + BLOCK]
+                numeric.put(block, ladders(sampler, request, block, value, level))
+        look_again(sampler, request, numeric, value)
+    return numeric
+
+
+def gap_beyond(request: Request, numeric: Numeric) -> Floats:
+    """|claim - numeric| in units of the bar; at a kink the distance from the interval of slopes.
+
+    NaN where the claim or the numeric value is; 0 where the two are equal.
+    """
+    gap = np.abs(request.claim - numeric.value) - np.abs(numeric.half_jump)
+    gap = np.where(np.isnan(gap), np.nan, np.maximum(gap, 0.0))
+    bar = numeric.error + request.rounding
+    with np.errstate(all="ignore"):
+        ratio: Floats = np.where(gap == 0.0, 0.0, gap / bar)
+    return ratio
+
+
+def _pairs(
+    sampler: Sampler, request: Request, value: float, noise: float, resolution: float
+) -> tuple[Numeric, NDArray[np.intp], NDArray[np.intp]]:
+    """One pair of evaluations for every entry, a second for those that need it.
+
+    Returns what was found, the entries that remain open since the pairs do not fit the claim or
+    each other, and those whose pairs are too blunt.
+    """
+    everything = np.arange(len(request.center))
+    first = _first_pairs(sampler, request, value, noise)
+    numeric = Numeric(
+        first.slope.copy(),
+        first.error.copy(),
+        np.zeros_like(first.slope),
+        np.full(len(everything), code(Status.SMOOTH), dtype=np.uint8),
+        np.zeros(len(everything), dtype=np.bool_),
+    )
+    size = np.fmax(np.abs(request.claim), np.abs(first.slope))
+    agrees = np.abs(request.claim - first.slope) <= first.error + request.rounding
+    bent = (np.abs(first.even) > 50.0 * first.level) & (np.abs(first.even) > 1e-2 * first.step * size)
+    sharp = first.error <= resolution * size
+    settled = agrees & ~bent & sharp
+    # A claim that is no number needs no better numeric value to be wrong.
+    settled |= ~np.isfinite(request.claim) & np.isfinite(first.slope)
+    dead = np.flatnonzero(first.is_flat & (request.claim == 0.0))
+    if len(dead):
+        settled[dead] = _confirm_dead(sampler, request, dead, value, noise, numeric)
+    rest = np.flatnonzero(~settled & np.isfinite(first.slope) & sharp)
+    if len(rest):
+        second = _Pair.evaluate(sampler, request, rest, SHORTER * first.step[rest], value, noise)
+        settled[rest] = _weigh_pairs(request.take(rest), first.take(rest), second, numeric, rest)
+    blunt = ~settled & ~sharp & np.isfinite(first.slope)
+    return numeric, np.flatnonzero(~settled & ~blunt), np.flatnonzero(blunt)
+
+
+def _first_pairs(sampler: Sampler, request: Request, value: float, noise: float) -> _Pair:
+    """A pair for every entry; some go ahead, and their truncation sets the step of the others."""
+    step = _first_step(request, noise)
+    pilots = np.zeros(len(step), dtype=np.bool_)
+    pilots[:: max(1, len(step) // PILOTS)] = True
+    ahead, behind = np.flatnonzero(pilots), np.flatnonzero(~pilots)
+    leading = _Pair.evaluate(sampler, request, ahead, step[ahead], value, noise)
+    gap = np.abs(request.claim[ahead] - leading.slope)
+    # Gaps as large as this are no truncation but a wrong claim or a kink.
+    close = gap <= 1e-2 * np.abs(leading.slope)
+    if close.any():
+        excess = float(np.median(gap[close] / leading.error[close]))
+        step = step * np.clip(np.cbrt(0.2 / max(excess, 1e-3)), 0.05, 1.0)
+    trailing = _Pair.evaluate(sampler, request, behind, step[behind], value, noise)
+    order = np.argsort(np.concatenate([ahead, behind]))
+    return _Pair.join(leading, trailing).take(order)
+
+
+def _confirm_dead(
+    sampler: Sampler,
+    request: Request,
+    lanes: Lanes,
+    value: float,
+    noise: float,
+    numeric: Numeric,
+) -> NDArray[np.bool_]:
+    """Where nothing moved at all and nothing is claimed: one long pair; writes what it found."""
+    long = _Pair.evaluate(sampler, request, lanes, DEAD_STEP * request.scale[lanes], value, noise)
+    numeric.value[lanes[long.is_flat]] = 0.0
+    numeric.error[lanes[long.is_flat]] = long.error[long.is_flat]
+    return long.is_flat
+
+
+def _weigh_pairs(
+    request: Request,
+    first: _Pair,
+    second: _Pair,
+    numeric: Numeric,
+    where: NDArray[np.intp],
+) -> NDArray[np.bool_]:
+    """Which entries two pairs settle; writes their values."""
+    ratio = (first.step / second.step) ** 2
+    # Smooth: the even part falls as t^2. A kink at the point: as t.
+    kinked = (np.abs(second.even) > 30.0 * second.level) & (
+        np.abs(second.even) > np.abs(first.even) / ratio**0.75
+    )
+    change = np.abs(second.slope - first.slope)
+    better = second.slope + (second.slope - first.slope) / (ratio - 1.0)
+    gap_before = np.abs(request.claim - first.slope)
+    gap = np.abs(request.claim - better)
+    bar = 1.1 * second.error
+    # The second pair is noisier: it only explains the first one's gap where the slope has moved by
+    # more than both bars. (Where it has not, the gap is constant, which is no truncation.)
+    moved = change > first.error + second.error
+    truncated = (gap <= bar + request.rounding) & moved & ~kinked
+    smooth = (gap_before <= first.error + request.rounding) & ~kinked
+    wrong = (gap > CLEAR * (change + bar + request.rounding)) & ~kinked
+    refined = truncated | wrong
+    numeric.value[where[refined]] = better[refined]
+    numeric.error[where[refined]] = (bar + np.where(wrong, change, 0.0))[refined]
+    settled: NDArray[np.bool_] = refined | smooth
+    return settled
+
+
+def _first_step(request: Request, noise: float) -> Floats:
+    """The step at which rounding and truncation are about equal, and then somewhat shorter.
+
+    Rounding is noise/t and truncation t^2 f'''/6; f''' is taken for the derivative's size over the
+    square of the entry's scale, which is a guess that only costs evaluations when it is wrong.
+    """
+    size = np.fmax(np.abs(request.claim), request.typical) * request.scale
+    size = np.where(np.isfinite(size), size, 0.0)
+    balanced = np.cbrt(6.0 * SIGMAS * noise / np.maximum(size, 1e-300))
+    return request.scale * np.clip(0.3 * balanced, 1e-7, 3e-2)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """f at x - t and x + t: the slope with its rounding bar, and the even part."""
+
+    step: Floats
+    slope: Floats
+    error: Floats
+    even: Floats
+    level: Floats
+    is_flat: NDArray[np.bool_]
+
+    @classmethod
+    def evaluate(
+        cls,
+        sampler: Sampler,
+        request: Request,
+        lanes: Lanes,
+        step: Floats,
+        value: float,
+        noise: float,
+    ) -> _Pair:
+        step = representable(request.center[lanes], step)
+        values = sampler(np.tile(lanes, 2), np.concatenate([step, -step]))
+        plus, minus = values[: len(lanes)], values[len(lanes) :]
+        level = np.fmax(noise, floor(plus, minus, np.full(len(lanes), value)))
+        return cls(
+            step,
+            (0.5 * plus - 0.5 * minus) / step,
+            SIGMAS * level / (np.sqrt(2.0) * step),
+            (0.5 * plus - 0.5 * value) + (0.5 * minus - 0.5 * value),
+            level,
+            (plus == value) & (minus == value),
+        )
+
+    @classmethod
+    def join(cls, one: _Pair, other: _Pair) -> _Pair:
+        names = cls.__annotations__
+        return cls(**{n: np.concatenate([getattr(one, n), getattr(other, n)]) for n in names})
+
+    def take(self, where: NDArray[np.intp]) -> _Pair:
+        return replace(self, **{name: getattr(self, name)[where] for name in self.__annotations__})
+
+
+def ladders(
+    sampler: Sampler,
+    request: Request,
+    lanes: Lanes,
+    value: float,
+    noise: float | None,
+    stretch: float = 1.0,
+) -> Estimates:
+    """A whole ladder for some of the entries; noise=None has it measured at each of them."""
+
+    def of_lanes(which: Lanes, offsets: Floats, /) -> Floats:
+        return sampler(lanes[which], offsets)
+
+    return estimate(
+        of_lanes,
+        request.center[lanes],
+        stretch * request.scale[lanes],
+        value=np.full(len(lanes), value),
+        noise=None if noise is None else np.full(len(lanes), noise),
+    )
+
+
+def look_again(sampler: Sampler, request: Request, numeric: Numeric, value: float) -> None:
+    """Climb once more where a claim lies beyond its bar, on other steps and with noise anew.
+
+    With many wrong entries in a tensor only some are looked at again, the least clear first; the
+    others are wrong by more than those.
+    """
+    ratio = gap_beyond(request, numeric)
+    beyond = np.flatnonzero(ratio > 1.0)
+    if len(beyond) == 0:
+        return
+    beyond = beyond[np.argsort(ratio[beyond], kind="stable")]
+    rank = _rank_within_group(request.group[beyond])
+    # Nothing may be called wrong unseen unless it is so by far.
+    chosen = beyond[(rank < SECOND_LOOKS) | (ratio[beyond] <= CLEAR)]
+    numeric.confirmed[beyond] = True
+    for start in range(0, len(chosen), BLOCK):
+        block = chosen[start : start + BLOCK]
+        again = ladders(sampler, request, block, value, None, stretch=0.61)
+        before = Numeric(
+            numeric.value[block],
+            numeric.error[block],
+            numeric.half_jump[block],
+            numeric.status[block],
+            numeric.confirmed[block],
+        )
+        now = replace(before, value=again.value, error=again.error, half_jump=again.half_jump)
+        repeated = gap_beyond(request.take(block), now) > 1.0
+        numeric.confirmed[block] = repeated
+        # The second look knows more (its noise is measured right there): it is what is reported
+        # where the two looks differ about the claim, and where it is the sharper one.
+        take = ~repeated | (again.error < before.error)
+        took = again.status != code(Status.UNRESOLVED)
+        where = np.flatnonzero(take & took)
+        numeric.value[block[where]], numeric.error[block[where]] = (
+            again.value[where],
+            again.error[where],
+        )
+        numeric.half_jump[block[where]] = again.half_jump[where]
+        numeric.status[block[where]] = again.status[where]
+
+
+def _rank_within_group(group: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Position of each element among those of its group, in the order given."""
+    order = np.argsort(group, kind="stable")
+    rank = np.empty_like(group)
+    counts = np.bincount(group)
+    starts = np.cumsum(counts) - counts
+    rank[order] = np.arange(len(group)) - starts[group[order]]
+    return rank
+
+

@@ -1,0 +1,118 @@
+"""Entries at a kink, tested together.
+
+At a kink every entry's claim can lie between its two one-sided slopes while the gradient as a whole
+is none: at a tie of max(x1, x2) each entry's slopes are 0 and 1, yet (0, 0) and (1, 1) are no
+subgradients. A claim g is acceptable if g.v lies between the smallest and the largest slope along v
+that f has at smooth points around x, for every direction v: that is Clarke's generalised gradient
+(Clarke 1975; Lee, Yu, Rival and Yang, NeurIPS 2020, for what automatic differentiation returns).
+
+The one-sided slopes at x itself along v would be too narrow an interval: with two ReLUs of opposite
+weights at their kinks, relu(a) - relu(b), the usual choice of slope 0 for both lies outside of it
+along v = (1, -1), though it is the gradient of every point with a, b < 0. So the points around x
+include, beside random ones, the corner whose side each entry's claim seems to have taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradproof.numerics.sampling import Floats
+from gradproof.subjects.base import Places, Subject
+
+#: Distance of the points around x, and the step there, relative to the entries' scales.
+DISTANCE = 1e-4
+STEP = DISTANCE / 32.0
+DIRECTIONS = 12
+CORNERS = 3
+STRAY = 6
+#: Standard deviations of noise in the slopes' bar.
+SIGMAS = 6.0
+
+
+@dataclass(frozen=True)
+class JointTest:
+    """Whether the entries' claims fit together, and the worst direction's figures.
+
+    `analytic` should lie in [low - error, high + error].
+    """
+
+    fits: bool
+    analytic: float
+    low: float
+    high: float
+    error: float
+    directions: int
+
+
+def test_together(
+    subject: Subject,
+    places: Places,
+    claim: Floats,
+    slope: Floats,
+    half_jump: Floats,
+    scale: Floats,
+    noise: float,
+    rng: np.random.Generator,
+) -> JointTest:
+    """Test the claims for entries at a kink along random directions over all of them.
+
+    Args:
+        subject: the function.
+        places: the entries, n of them.
+        claim: what is claimed, (n,).
+        slope: mean of the two one-sided slopes, (n,).
+        half_jump: half of right slope - left slope, (n,).
+        scale: the entries' surroundings, (n,).
+        noise: of f's values.
+        rng: where the directions come from.
+    """
+    count = len(places)
+    # The side whose slope was claimed: +1 right, -1 left, in between undecided.
+    side = np.clip((claim - slope) / half_jump, -1.0, 1.0)
+    ways = rng.choice([-1.0, 1.0], size=(DIRECTIONS, count)) * rng.uniform(0.5, 1.5, (DIRECTIONS, count))
+    ways[: DIRECTIONS // 3] = np.abs(ways[: DIRECTIONS // 3])
+    offsets, lanes = [], []
+    for d, way in enumerate(ways):
+        claimed = side * rng.uniform(0.5, 1.5, size=(CORNERS, count))
+        stray = rng.uniform(-1.5, 1.5, size=(STRAY, count))
+        offsets += [*claimed, *stray, way, -way]
+        lanes += [d] * (CORNERS + STRAY + 2)
+    around = _scatter(subject, places, DISTANCE * scale * np.array(offsets), with_point=True)
+    along = _scatter(subject, places, scale * ways[lanes], with_point=False)
+    which = np.arange(len(lanes))
+    plus = subject.along(along, which, np.full(len(lanes), STEP), around)
+    minus = subject.along(along, which, np.full(len(lanes), -STEP), around)
+    slopes = ((0.5 * plus - 0.5 * minus) / STEP).reshape(DIRECTIONS, -1)
+    low, high = np.nanmin(slopes, axis=1), np.nanmax(slopes, axis=1)
+    analytic = (ways * scale) @ claim
+    # A whole step between points on two sides of a kink blurs the slopes by the curvature over
+    # the distance, which the spread of the slopes shows; noise comes on top.
+    error = SIGMAS * noise / (np.sqrt(2.0) * STEP) + 2e-2 * (high - low)
+    error += 10.0 * DISTANCE * np.abs(ways * scale) @ np.abs(claim) + 1e-9 * np.abs(analytic)
+    outside = np.maximum(low - analytic, analytic - high) - error
+    worst = int(np.nanargmax(outside))
+    return JointTest(
+        fits=not outside[worst] > 0.0,
+        analytic=float(analytic[worst]),
+        low=float(low[worst]),
+        high=float(high[worst]),
+        error=float(error[worst]),
+        directions=DIRECTIONS,
+    )
+
+
+def _scatter(
+    subject: Subject, places: Places, moves: NDArray[np.float64], *, with_point: bool
+) -> Sequence[Floats]:
+    """Moves of the entries, (lanes, entries), as arrays per tensor, (lanes, size)."""
+    result = []
+    for k, tensor in enumerate(subject.point):
+        here = places.tensor == k
+        full = np.zeros((len(moves), len(tensor)))
+        full[:, places.index[here]] = moves[:, here]
+        result.append(full + tensor if with_point else full)
+    return result

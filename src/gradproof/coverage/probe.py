@@ -1,0 +1,92 @@
+"""Directional derivatives along random directions over all entries at once.
+
+Two of them start every check. They measure f's noise, and say whether f is smooth around x, and
+they see all entries together: what every entry's own bar would let through, added up over a
+tensor, shows here (Wolfe, Checking the calculation of gradients, ACM TOMS 8 (1982)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradproof.numerics.estimate import Status, code, estimate
+from gradproof.numerics.sampling import Floats, Lanes
+from gradproof.subjects.base import Subject
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What random directions say; arrays have shape (probes,).
+
+    `analytic` is the claim's product with the direction, `rounding` the claim's own rounding in
+    it. `noise` is the largest noise seen. `reach` is the step up to which f was smooth along the
+    directions, in units of the entries' scales.
+    """
+
+    analytic: Floats
+    numeric: Floats
+    error: Floats
+    rounding: Floats
+    noise: float
+    reach: float
+
+    @property
+    def contradict(self) -> NDArray[np.bool_]:
+        """Which probes the claim does not fit."""
+        return np.abs(self.analytic - self.numeric) > self.error + self.rounding
+
+
+def scales(point: Sequence[Floats]) -> tuple[Floats, ...]:
+    """The size of each entry's surroundings: its own magnitude, or the tensor's if that is larger.
+
+    A tensor's magnitude is its root mean square; where that is 0 (biases at the start) the root
+    mean square of all tensors is taken, and 1 where everything is 0.
+
+    >>> [s.tolist() for s in scales([np.array([3.0, 4.0]), np.zeros(1)])]
+    [[3.5355339059327378, 4.0], [2.886751345948129]]
+    """
+    everything = _root_mean_square(np.concatenate([*point, np.zeros(0)])) or 1.0
+    return tuple(
+        np.maximum(np.abs(tensor), _root_mean_square(tensor) or everything) for tensor in point
+    )
+
+
+def probe(
+    subject: Subject,
+    scale: Sequence[Floats],
+    claims: Sequence[Floats],
+    rounding: Sequence[Floats],
+    value: float,
+    count: int,
+    rng: np.random.Generator,
+) -> Probes:
+    """Derivatives along `count` random-sign directions in which every entry moves by its scale."""
+    # Powers of two at least as large as the entry, times steps on the grid of doubles around 1,
+    # make every displacement exact: no rounding of x is taken for noise of f.
+    sizes = [np.exp2(np.ceil(np.log2(s))) for s in scale]
+    directions = [s * rng.choice([-1.0, 1.0], size=(count, len(s))) for s in sizes]
+
+    def along(lanes: Lanes, offsets: Floats, /) -> Floats:
+        return subject.along(directions, lanes, offsets, subject.point)
+
+    with np.errstate(all="ignore"):
+        found = estimate(along, np.ones(count), np.ones(count), value=np.full(count, value))
+        products = [d * c for d, c in zip(directions, claims, strict=True)]
+        analytic = np.sum([p.sum(axis=1) for p in products], axis=0)
+        own = [np.abs(d) * r for d, r in zip(directions, rounding, strict=True)]
+        unsure = np.sum([r.sum(axis=1) for r in own], axis=0)
+        unsure += np.finfo(float).eps * np.sum([np.abs(p).sum(axis=1) for p in products], axis=0)
+    is_smooth = found.status == code(Status.SMOOTH)
+    reach = float(np.min(np.where(is_smooth, found.reach, 0.0), initial=np.inf))
+    return Probes(analytic, found.value, found.error, unsure, float(np.max(found.noise)), reach)
+
+
+def _root_mean_square(values: Floats) -> float:
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest == 0.0:
+        return 0.0
+    return largest * float(np.sqrt(np.mean((values / largest) ** 2)))

@@ -1,0 +1,1 @@
+"""Why: what stands in the way of a check, what a difference means, and what to do about it."""

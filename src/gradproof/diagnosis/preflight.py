@@ -1,0 +1,170 @@
+"""Before anything is compared: is f a function, is it finite, does the claim repeat itself?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradproof.report.model import Finding, Severity
+from gradproof.subjects.base import Floats
+from gradproof.subjects.numpy import ArraySubject
+
+#: Two values at one point may differ by this much, relative, and still be rounding (sums in another
+#: order on several threads); a random function differs by more.
+JITTER = 1e-10
+REPEATS = 3
+#: Points a few ulps away at which the analytic gradient is evaluated to see its rounding.
+NEIGHBOURS = 6
+
+
+@dataclass(frozen=True)
+class Value:
+    """f at the point: its value, the jitter between calls, and findings about it."""
+
+    value: float
+    jitter: float
+    findings: tuple[Finding, ...]
+    is_usable: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The claimed gradient per tensor, its own rounding, calls made, and findings about it."""
+
+    gradient: tuple[Floats, ...]
+    rounding: tuple[Floats, ...]
+    calls: int
+    findings: tuple[Finding, ...]
+
+
+def look_at_value(subject: ArraySubject) -> Value:
+    """Evaluate f a few times at the point."""
+    values = [subject.value() for _ in range(2)]
+    findings = list(_about_inputs(subject))
+    if not np.isfinite(values[0]):
+        message = f"f(x) is {values[0]} at the point itself: there is no derivative to compare with"
+        findings.append(Finding("not-finite", message, severity="warning"))
+        return Value(values[0], 0.0, tuple(findings), is_usable=False)
+    jitter = abs(values[1] - values[0])
+    if jitter > 0.0:
+        values += [subject.value() for _ in range(REPEATS)]
+        jitter = float(np.ptp(values))
+        size = float(np.max(np.abs(values)))
+        is_random = not jitter <= JITTER * size
+        message = (
+            f"two calls of f at the same point differ ({values[0]!r}, {values[1]!r}): is dropout on, "
+            "data drawn anew, a cache or counter kept? Fix the seed or switch it off; nothing can be "
+            "compared as it is"
+            if is_random
+            else f"calls of f at the same point differ in the last digits (by {jitter:.1e}); taken as "
+            "noise"
+        )
+        evidence = {"values": tuple(values), "spread": jitter}
+        severity: Severity = "warning" if is_random else "info"
+        findings.append(Finding("nondeterministic", message, None, severity, evidence))
+        return Value(values[0], jitter, tuple(findings), is_usable=not is_random)
+    return Value(values[0], 0.0, tuple(findings), is_usable=True)
+
+
+def look_at_claim(
+    subject: ArraySubject, grad: object, rng: np.random.Generator
+) -> Claim:
+    """The claimed gradient; where it can be called, called again, and a few ulps away."""
+    gradient = subject.claims(grad)
+    eps = float(np.finfo(subject.claim_dtype).eps)
+    floor = [4.0 * eps * np.abs(g) for g in gradient]
+    findings: list[Finding] = []
+    calls = 0
+    if callable(grad):
+        again = subject.claims(grad)
+        around = [_neighbour(subject.point, rng) for _ in range(NEIGHBOURS)]
+        nearby = [subject.claims(grad, at=point) for point in around]
+        calls = 2 + NEIGHBOURS
+        findings += _about_repeats(subject, gradient, again)
+        floor = [
+            np.fmax(f, _scatter(g, np.array([near[k] for near in nearby])))
+            for k, (f, g) in enumerate(zip(floor, gradient, strict=True))
+        ]
+    for name, g in zip(subject.names, gradient, strict=True):
+        bad = np.flatnonzero(~np.isfinite(g))
+        if len(bad):
+            k = subject.names.index(name)
+            first = subject.describe(k, int(bad[0]))
+            message = f"{len(bad)} of {len(g)} analytic values are NaN or infinite, the first {first}"
+            findings.append(Finding("nan", message, name, "bug", {"count": len(bad), "first": first}))
+    return Claim(gradient, tuple(floor), calls, tuple(findings))
+
+
+def _about_inputs(subject: ArraySubject) -> list[Finding]:
+    findings = []
+    if subject.promoted:
+        message = (
+            f"x is in single precision ({', '.join(subject.promoted[:4])}); f is evaluated in double "
+            "precision, where a derivative can be told from rounding"
+        )
+        findings.append(Finding("single-precision", message, evidence={"tensors": subject.promoted}))
+    if subject.kept:
+        message = (
+            f"f does not take double precision; {', '.join(subject.kept[:4])} stay as they are, and "
+            "few digits can be attained"
+        )
+        findings.append(Finding("single-precision", message, evidence={"tensors": subject.kept}))
+    if subject.output_dtype.kind == "f" and subject.output_dtype.itemsize < 8:
+        message = (
+            f"f returns {subject.output_dtype}: it computes in less than double precision somewhere, "
+            "and few digits can be attained"
+        )
+        findings.append(Finding("single-precision", message, evidence={"dtype": str(subject.output_dtype)}))
+    if subject.mutates:
+        message = (
+            f"f changes its argument in place ({', '.join(subject.mutates[:4])}); it gets a copy at "
+            "every call, and x itself is as it was"
+        )
+        findings.append(Finding("mutates-input", message, evidence={"tensors": subject.mutates}))
+    return findings
+
+
+def _about_repeats(
+    subject: ArraySubject, first: Sequence[Floats], second: Sequence[Floats]
+) -> list[Finding]:
+    """A gradient that differs from call to call: accumulated, random, or kept somewhere."""
+    findings = []
+    for name, a, b in zip(subject.names, first, second, strict=True):
+        size = np.abs(a).max(initial=0.0)
+        gap = np.abs(b - a)
+        if not np.any(gap > 1e-9 * size):
+            continue
+        known = np.abs(a) > 1e-6 * size
+        ratio = float(np.median(b[known] / a[known])) if known.any() else float("nan")
+        message = f"two calls of grad at the same point differ (second / first = {ratio:.6g})"
+        if abs(ratio - 2.0) < 1e-6:
+            message += ": the gradient is added to what an earlier call left; set it to zero first"
+        evidence = {"ratio": ratio, "largest difference": float(gap.max())}
+        findings.append(Finding("gradient-changes", message, name, "warning", evidence))
+    return findings
+
+
+def _neighbour(point: Sequence[Floats], rng: np.random.Generator) -> tuple[Floats, ...]:
+    """The point with every entry moved by up to 3 units in the last place."""
+    return tuple(x + rng.integers(-3, 4, size=x.shape) * np.spacing(np.abs(x)) for x in point)
+
+
+def _scatter(gradient: Floats, nearby: Floats) -> Floats:
+    """The claim's own rounding: how far it moves between points that are the same but for an ulp.
+
+    The second smallest of the moves, with a factor to match, since at a kink some neighbours lie
+    on the other side; moves of more than a hundredth are no rounding at all. One formula serves a
+    tensor, so an entry's relative rounding is at least the tensor's median.
+    """
+    moves = np.sort(np.abs(nearby - gradient), axis=0)[1]
+    size = np.fmax(np.abs(gradient), np.median(np.abs(gradient)) if gradient.size else 0.0)
+    with np.errstate(all="ignore"):
+        moves = np.where(moves <= 1e-2 * size, moves, 0.0)
+        relative = np.where(gradient != 0.0, moves / np.abs(gradient), np.nan)
+    typical = float(np.nanmedian(relative)) if np.isfinite(relative).any() else 0.0
+    scatter: Floats = 12.0 * np.fmax(moves, typical * np.abs(gradient))
+    return np.nan_to_num(scatter)
+
+

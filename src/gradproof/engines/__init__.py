@@ -1,0 +1,5 @@
+"""Where evaluations run."""
+
+from gradproof.engines.serial import Engine, serial
+
+__all__ = ["Engine", "serial"]

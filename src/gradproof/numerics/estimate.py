@@ -1,0 +1,275 @@
+"""From a ladder to a derivative with its error bar, for many lanes at once."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradproof.numerics import staircase
+from gradproof.numerics.extrapolation import SIGMAS, Extrapolation, extrapolate
+from gradproof.numerics.kinks import Jump, find_jump
+from gradproof.numerics.ladder import REGULAR, STEPS, Ladder
+from gradproof.numerics.noise import COST as TABLE_COST
+from gradproof.numerics.noise import Noise, floor, measure_noise
+from gradproof.numerics.sampling import Floats, Lanes, Sampler
+
+#: A relative bar below which no more evaluations are spent.
+SHARP = 1e-12
+#: Rungs a Richardson tableau needs before its own differences mean something.
+ENOUGH = 4
+
+#: Regular rungs, from the coarsest, in which a staircase is not looked for.
+COARSE = 3
+
+
+class Status(enum.StrEnum):
+    """What kind of point the derivative was taken at; the value is the sentence to show."""
+
+    SMOOTH = "smooth: central differences on both sides"
+    ONE_SIDED = "at the edge of the domain: differences on one side only"
+    KINK = "kink at the point: the slopes on the two sides differ"
+    UNRESOLVED = "no two steps agree: the function is too rough here for a derivative"
+    UNDEFINED = "the function is not finite at the point"
+
+
+STATUSES = tuple(Status)
+
+
+def code(status: Status) -> int:
+    """Position of a status in `STATUSES`, as the arrays of `Estimates` hold it."""
+    return STATUSES.index(status)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One step: the plain difference there, its Cauchy remainder and its rounding part."""
+
+    step: float
+    difference: float
+    truncation: float
+    rounding: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A derivative: the true one lies in value ± error.
+
+    `error` is `truncation` + `rounding`; `noise` the jitter of the function's values (a standard
+    deviation); `step` the finest step used. At a kink `left` and `right` are the two one-sided
+    slopes and `value` their mean; elsewhere both equal `value`. `ladder` has a row per step that
+    was evaluated, from coarse to fine.
+    """
+
+    value: float
+    error: float
+    status: Status
+    noise: float
+    step: float
+    evaluations: int
+    truncation: float
+    rounding: float
+    left: float
+    right: float
+    ladder: tuple[Rung, ...]
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Many derivatives; every array has shape (lanes,) but those of `ladder`.
+
+    `status` holds positions in `STATUSES`; `reach` is the longest step used, up to which the lane
+    was smooth.
+    """
+
+    value: Floats
+    error: Floats
+    status: NDArray[np.uint8]
+    noise: Floats
+    step: Floats
+    evaluations: NDArray[np.intp]
+    truncation: Floats
+    rounding: Floats
+    half_jump: Floats
+    reach: Floats
+    ladder: Ladder
+
+    def __getitem__(self, lane: int) -> Estimate:
+        value, half = float(self.value[lane]), float(self.half_jump[lane])
+        return Estimate(
+            value=value,
+            error=float(self.error[lane]),
+            status=STATUSES[self.status[lane]],
+            noise=float(self.noise[lane]),
+            step=float(self.step[lane]),
+            evaluations=int(self.evaluations[lane]),
+            truncation=float(self.truncation[lane]),
+            rounding=float(self.rounding[lane]),
+            left=value - half,
+            right=value + half,
+            ladder=self._rungs(lane),
+        )
+
+    def _rungs(self, lane: int) -> tuple[Rung, ...]:
+        ladder = self.ladder
+        slopes = ladder.central()[lane]
+        finer = np.append(slopes[1:], np.nan)
+        # Cauchy's remainder t^2 f'''/6, from two neighbours: D(t) - D(t/4) is 15/16 of it.
+        truncation = np.abs(slopes - finer) * 16.0 / 15.0
+        rounding = SIGMAS * ladder.level(self.noise)[lane] / (np.sqrt(2.0) * ladder.steps[lane])
+        return tuple(
+            Rung(float(t), float(d), float(c), float(r))
+            for t, d, c, r in zip(ladder.steps[lane], slopes, truncation, rounding, strict=True)
+            if np.isfinite(d)
+        )
+
+
+def estimate(
+    sampler: Sampler,
+    center: Floats,
+    scale: Floats,
+    *,
+    value: Floats | None = None,
+    noise: Floats | None = None,
+) -> Estimates:
+    """The derivative of each lane at offset 0, with its bar.
+
+    Args:
+        sampler: the lanes' values.
+        center: (lanes,), the coordinate x that the offsets are added to (0 for directions).
+        scale: (lanes,), positive: the size of the surroundings in which steps are taken.
+        value: (lanes,), f at the centre, where known (saves an evaluation).
+        noise: (lanes,), the noise of the values, where known; otherwise it is measured, and a
+            staircase is looked for where the ladder shows signs of one.
+    """
+    lanes = np.arange(len(center))
+    spent = np.zeros(len(center), dtype=np.intp)
+    if value is None:
+        value = sampler(lanes, np.zeros(len(center)))
+        spent += 1
+    value = np.where(np.isfinite(value), value, np.nan)
+    ladder = Ladder.start(sampler, center, scale, value)
+    if noise is None:
+        local = measure_noise(sampler, center, scale, value)
+        noise, cost = _look_for_staircase(ladder, local)
+        spent += cost + TABLE_COST
+    noise = np.fmax(noise, floor(value))
+    best = _solve(ladder, noise)
+    best = _climb_up(ladder, noise, best)
+    best = _climb_down(ladder, noise, best)
+    return _conclude(ladder, noise, best, find_jump(ladder, noise), spent)
+
+
+def _solve(ladder: Ladder, noise: Floats) -> Extrapolation:
+    jitter = ladder.level(noise) / (np.sqrt(2.0) * ladder.steps)
+    return extrapolate(ladder.central(), ladder.steps, jitter, power=2)
+
+
+def _climb_up(ladder: Ladder, noise: Floats, best: Extrapolation) -> Extrapolation:
+    """Take longer steps where the top rung is still ruled by rounding."""
+    for column in range(REGULAR.start - 1, -1, -1):
+        blunt = best.rounding > SHARP * np.abs(best.value)
+        wanted = (best.first == column + 1) & (best.rounding > best.truncation) & blunt
+        if not wanted.any():
+            break
+        ladder.climb(np.flatnonzero(wanted), range(column, column + 1))
+        best = _solve(ladder, noise)
+    return best
+
+
+def _climb_down(ladder: Ladder, noise: Floats, best: Extrapolation) -> Extrapolation:
+    """Take shorter steps where few rungs lie in the domain or beside a kink."""
+    bottom = REGULAR.stop
+    slopes = ladder.central()[:, :bottom]
+    few = np.isfinite(slopes).sum(axis=1) < ENOUGH
+    cramped = best.first >= bottom - ENOUGH
+    rough = ~(best.truncation + best.rounding <= 1e-3 * np.abs(best.value))
+    wanted = np.flatnonzero((few | cramped | rough) & np.isfinite(ladder.value))
+    wanted = wanted[~_is_flat(ladder, wanted)]
+    if len(wanted) == 0:
+        return best
+    ladder.climb(wanted, range(bottom, len(STEPS)))
+    return _solve(ladder, noise)
+
+
+def _is_flat(ladder: Ladder, lanes: Lanes) -> NDArray[np.bool_]:
+    """Whether every value met equals the one at the centre."""
+    center = ladder.value[lanes, None]
+    same = (ladder.plus[lanes] == center) & (ladder.minus[lanes] == center)
+    return (same | np.isnan(ladder.plus[lanes]) | np.isnan(ladder.minus[lanes])).all(axis=1)
+
+
+def _look_for_staircase(ladder: Ladder, local: Noise) -> tuple[Floats, NDArray[np.intp]]:
+    """Raise the noise of lanes whose finest rungs only agree because they share a stair.
+
+    Between neighbouring rungs of a smooth function the difference of slopes, times the step, grows
+    as t^3 once it leaves the noise. Where it stays level there is noise that the table at the
+    centre did not see, or a kink, or a wiggle.
+    """
+    noise = local.level
+    slopes, steps = ladder.central()[:, REGULAR], ladder.steps[:, REGULAR]
+    level = ladder.level(noise)[:, REGULAR]
+    change = np.abs(np.diff(slopes, axis=1)) * steps[:, 1:]
+    visible = change > 16.0 * level[:, 1:]
+    growth = (steps[:, :-3] / steps[:, 2:-1]) ** 2
+    stalled = visible[:, 2:] & ~(change[:, :-2] > growth * change[:, 2:])
+    # The coarsest rungs are as long as the function's own scale, where nothing need grow.
+    stalled[:, :COARSE] = False
+    finest = stalled.shape[1] + 1 - np.argmax(stalled[:, ::-1], axis=1)
+    suspects = np.flatnonzero(stalled.any(axis=1))
+    cost = np.zeros(len(noise), dtype=np.intp)
+    if len(suspects) == 0:
+        return noise, cost
+    distance = steps[suspects, finest[suspects] - 2]
+    found = staircase.find_staircase(
+        ladder.sampler, suspects, distance, local.slope[suspects], noise[suspects]
+    )
+    cost[suspects] = staircase.COST
+    raised = noise.copy()
+    raised[suspects] = np.where(found.found, np.fmax(noise[suspects], found.level), noise[suspects])
+    return raised, cost
+
+
+def _conclude(
+    ladder: Ladder, noise: Floats, best: Extrapolation, jump: Jump, spent: NDArray[np.intp]
+) -> Estimates:
+    value, truncation, rounding = best.value.copy(), best.truncation.copy(), best.rounding.copy()
+    last, excess = best.last.copy(), best.excess.copy()
+    status = np.full(len(value), code(Status.SMOOTH), dtype=np.uint8)
+    central = np.isfinite(ladder.central()).sum(axis=1)
+    for side in (1, -1):
+        slopes = ladder.one_sided(side)
+        edge = np.flatnonzero((central < 2) & (np.isfinite(slopes).sum(axis=1) >= 2))
+        if len(edge) == 0:
+            continue
+        jitter = np.sqrt(2.0) * ladder.level(noise) / ladder.steps
+        there = extrapolate(slopes[edge], ladder.steps[edge], jitter[edge], power=1)
+        better = there.truncation + there.rounding < truncation[edge] + rounding[edge]
+        at = edge[better]
+        status[at] = code(Status.ONE_SIDED)
+        value[at], truncation[at] = there.value[better], there.truncation[better]
+        rounding[at], last[at] = there.rounding[better], there.last[better]
+        excess[at] = there.excess[better]
+    kink = jump.is_kink & np.isfinite(value)
+    status[kink] = code(Status.KINK)
+    truncation[kink] += jump.error[kink]
+    status[~np.isfinite(value)] = code(Status.UNRESOLVED)
+    status[np.isnan(ladder.value)] = code(Status.UNDEFINED)
+    undefined = np.isnan(ladder.value)
+    value[undefined], truncation[undefined] = np.nan, np.inf
+    rows = np.arange(len(value))
+    return Estimates(
+        value=value,
+        error=truncation + rounding,
+        status=status,
+        noise=noise * excess,
+        step=np.where(last >= 0, ladder.steps[rows, last], np.nan),
+        evaluations=spent + ladder.evaluations,
+        truncation=truncation,
+        rounding=rounding,
+        half_jump=np.where(kink, jump.half, 0.0),
+        reach=np.where(best.first >= 0, ladder.steps[rows, best.first], np.nan),
+        ladder=ladder,
+    )

@@ -1,0 +1,54 @@
+"""Kinks at the point: both one-sided slopes, from the even part of f.
+
+s(t) = (f(x+t) + f(x-t)) / 2 - f(x) falls as t^2 where f is smooth and as |t| where the slope jumps
+at x. The limit of s(t)/t is half of the jump.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradproof.numerics.extrapolation import extrapolate
+from gradproof.numerics.ladder import Ladder
+from gradproof.numerics.sampling import Floats
+
+#: A jump is believed when it exceeds its bar this many times.
+CERTAINTY = 4.0
+
+
+@dataclass(frozen=True)
+class Jump:
+    """Half of the slope's jump at each centre, its bar, and whether it is a kink."""
+
+    half: Floats
+    error: Floats
+    is_kink: NDArray[np.bool_]
+
+
+def find_jump(ladder: Ladder, noise: Floats) -> Jump:
+    """Half of (right slope - left slope) at each centre.
+
+    A kink must show at the finest rungs too: every rung where half of the jump would stand out of
+    the noise must show at least half of it.
+    """
+    even = ladder.even()
+    # Values at x+t, x-t and x: the standard deviation of s is sqrt(1/4 + 1/4 + 1) noise.
+    jitter = np.sqrt(1.5) * ladder.level(noise) / ladder.steps
+    found = extrapolate(even, ladder.steps, jitter, power=1)
+    error = found.truncation + found.rounding
+    half = found.value
+    with np.errstate(invalid="ignore"):
+        visible = np.isfinite(even) & (np.abs(half)[:, None] > 8.0 * jitter)
+        visible &= ladder.steps <= _at(ladder.steps, found.first)[:, None]
+        shown = np.abs(even - half[:, None]) <= 0.5 * np.abs(half)[:, None]
+        stands_out = np.abs(half) > CERTAINTY * error
+    is_kink = stands_out & visible.any(axis=1) & (shown | ~visible).all(axis=1)
+    return Jump(half, error, is_kink)
+
+
+def _at(steps: Floats, column: NDArray[np.intp]) -> Floats:
+    picked: Floats = np.where(column >= 0, steps[np.arange(len(steps)), column], np.nan)
+    return picked

@@ -1,0 +1,349 @@
+"""Functions of NumPy arrays in nested containers."""
+
+from __future__ import annotations
+
+import numbers
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradproof._errors import InputError
+from gradproof.subjects.base import Codes, Floats, Places
+from gradproof.tree import Tree, entry_name, flatten
+
+#: Bytes of parameters that are stacked for one call of f_batch, and points in it at most.
+BATCH_BYTES = 64 * 2**20
+BATCH_POINTS = 256
+
+Chunk = tuple[Codes, Floats]
+
+
+class ArraySubject:
+    """f around x, in float64 where f allows it.
+
+    Attributes:
+        tree: names, shapes and the way back to x's structure.
+        promoted: names of tensors that came in less than double precision and are checked in it.
+        kept: names of tensors that stay in less, since f would not take double precision.
+        output_shape: shape of f's value.
+        output_dtype: dtype of f's value.
+        cotangent: what an array-valued f is contracted with, in `output_shape`.
+        claim_dtype: the least precise dtype in the last claim.
+        mutates: names of tensors that f changed in place (it gets copies from then on).
+    """
+
+    def __init__(
+        self,
+        f: Callable[[Any], Any],
+        x: object,
+        *,
+        f_batch: Callable[[Any], Any] | None = None,
+        cotangent: object = None,
+        rng: np.random.Generator,
+        engine: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]] = map,
+    ) -> None:
+        _demand_callable("f", f)
+        self.tree: Tree = flatten(x)
+        self.names = self.tree.names
+        self.shapes = tuple(leaf.shape for leaf in self.tree.leaves)
+        self.evaluations = 0
+        self.on_progress: Callable[[int], None] = lambda done: None
+        self.mutates: tuple[str, ...] = ()
+        self.claim_dtype: np.dtype[Any] = np.dtype(np.float64)
+        self._f, self._batch, self._engine = f, f_batch, engine
+        given = [np.array(leaf) for leaf in self.tree.leaves]
+        self._work, first = self._first_call(given)
+        less = tuple(n for n, g in zip(self.names, given, strict=True) if g.dtype.itemsize < 8)
+        is_promoted = all(w.dtype == np.float64 for w in self._work)
+        self.promoted, self.kept = (less, ()) if is_promoted else ((), less)
+        self.point: tuple[Floats, ...] = tuple(w.astype(np.float64).ravel() for w in self._work)
+        self._dtypes = [w.dtype for w in self._work]
+        output = _as_number_array(first, "f")
+        self.output_shape, self.output_dtype = output.shape, output.dtype
+        self.cotangent = self._choose_cotangent(cotangent, output, rng)
+        if f_batch is not None:
+            _demand_callable("f_batch", f_batch)
+            self._try_batch()
+
+    def value(self) -> float:
+        """f at the point; never swallows an exception, and NaN stays NaN."""
+        self.evaluations += 1
+        if self._batch is not None:
+            return float(self._call_batch([w[None] for w in self._work])[0])
+        return self._contract(self._call(self._work))
+
+    def at_entries(self, places: Places, offsets: Floats) -> Floats:
+        """Values with one entry moved (see `Subject`)."""
+
+        def one(chunk: Chunk) -> Floats:
+            which, steps = chunk
+            return self._entries_one_by_one(places[which], steps)
+
+        def many(chunk: Chunk) -> Floats:
+            which, steps = chunk
+            return self._entries_in_a_batch(places[which], steps)
+
+        size = max(leaf.nbytes for leaf in self._work)
+        return self._run(one if self._batch is None else many, offsets, size)
+
+    def along(
+        self, directions: Sequence[Floats], lanes: Codes, offsets: Floats, base: Sequence[Floats]
+    ) -> Floats:
+        """Values at base + offset * direction (see `Subject`)."""
+
+        def points(chunk: Chunk) -> list[NDArray[Any]]:
+            which, steps = chunk
+            stacked = []
+            for origin, way, leaf in zip(base, directions, self._work, strict=True):
+                start = origin if origin.ndim == 1 else origin[lanes[which]]
+                moved = start + steps[:, None] * way[lanes[which]]
+                stacked.append(moved.reshape(len(which), *leaf.shape).astype(leaf.dtype))
+            return stacked
+
+        def one(chunk: Chunk) -> Floats:
+            stacked = points(chunk)
+            each = ([leaf[i] for leaf in stacked] for i in range(len(chunk[0])))
+            return np.array([self._guarded(leaves) for leaves in each])
+
+        def many(chunk: Chunk) -> Floats:
+            return self._guarded_batch(points(chunk))
+
+        size = sum(leaf.nbytes for leaf in self._work)
+        return self._run(one if self._batch is None else many, offsets, size)
+
+    def claims(self, grad: object, *, at: Sequence[Floats] | None = None) -> tuple[Floats, ...]:
+        """The gradient that `grad` claims, contracted with the cotangent, flattened per tensor.
+
+        Args:
+            grad: a callable `grad(x)` or `grad(x, cotangent)`, or its result: in x's structure, or
+                for an array-valued f the Jacobian, each tensor of shape f(x).shape + x.shape.
+            at: another point to call it at.
+
+        Raises:
+            InputError: the structure, a shape or a dtype does not fit.
+        """
+        result = grad
+        if callable(grad):
+            here = self._work if at is None else self._shaped(at)
+            copies = self.tree.unflatten([leaf.copy() for leaf in here])
+            extra = (self.cotangent.copy(),) if _takes_cotangent(grad) else ()
+            result = grad(copies, *extra)
+            if result is None:
+                raise InputError("Expected grad to return a gradient but got grad(x)=None")
+            if extra:
+                return self._flat(self.tree.match(result, argument="grad"))
+        if self.cotangent.size == 1 and self._fits(result):
+            factor = float(self.cotangent.ravel()[0])
+            return tuple(factor * c for c in self._flat(self.tree.match(result, argument="grad")))
+        if self.output_shape == ():
+            return self._flat(self.tree.match(result, argument="grad"))
+        jacobian = self.tree.match(result, argument="grad", prefix=self.output_shape)
+        self._note_dtype(jacobian)
+        weights = self.cotangent.ravel()
+        return tuple(weights @ j.reshape(weights.size, -1).astype(float) for j in jacobian)
+
+    def describe(self, tensor: int, index: int) -> str:
+        """An entry as one writes it: `conv1.weight[3, 0, 2, 1]`."""
+        return entry_name(self.names[tensor], self.shapes[tensor], index)
+
+    # -- calling f ---------------------------------------------------------------------------
+
+    def _first_call(self, given: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], object]:
+        """Call f in double precision, or as x came if f refuses that."""
+        double = [leaf.astype(np.float64) for leaf in given]
+        self.evaluations += 1
+        try:
+            return double, self._watched(double)
+        except (TypeError, ValueError, ArithmeticError):
+            if all(leaf.dtype == np.float64 for leaf in given):
+                raise
+        return given, self._watched(given)
+
+    def _watched(self, leaves: list[NDArray[Any]]) -> object:
+        copies = [leaf.copy() for leaf in leaves]
+        result = self._f(self.tree.unflatten(copies))
+        if isinstance(result, np.ndarray):
+            result = result.copy()  # it may be a view of x
+        pairs = zip(self.names, leaves, copies, strict=True)
+        self.mutates = tuple(n for n, a, b in pairs if a.tobytes() != b.tobytes())
+        return result
+
+    def _call(self, leaves: list[NDArray[Any]]) -> object:
+        if self.mutates:
+            leaves = [leaf.copy() for leaf in leaves]
+        return self._f(self.tree.unflatten(leaves))
+
+    def _contract(self, result: object) -> float:
+        output = _as_number_array(result, "f")
+        if output.shape != self.output_shape:
+            raise InputError(
+                f"Expected f to return shape {self.output_shape} again but got {output.shape}"
+            )
+        return float(np.dot(output.ravel().astype(np.float64), self.cotangent.ravel()))
+
+    def _guarded(self, leaves: list[NDArray[Any]]) -> float:
+        try:
+            with np.errstate(all="ignore"):
+                return self._contract(self._call(leaves))
+        except InputError:
+            raise
+        except (ArithmeticError, ValueError):
+            return np.nan
+
+    def _call_batch(self, stacked: list[NDArray[Any]]) -> Floats:
+        assert self._batch is not None
+        result = _as_number_array(self._batch(self.tree.unflatten(stacked)), "f_batch")
+        count = len(stacked[0])
+        if result.shape != (count, *self.output_shape):
+            raise InputError(
+                f"Expected f_batch to return shape {(count, *self.output_shape)} for {count} points"
+                f" but got {result.shape}"
+            )
+        values: Floats = result.reshape(count, -1).astype(np.float64) @ self.cotangent.ravel()
+        return values
+
+    def _guarded_batch(self, stacked: list[NDArray[Any]]) -> Floats:
+        try:
+            with np.errstate(all="ignore"):
+                return self._call_batch(stacked)
+        except InputError:
+            raise
+        except (ArithmeticError, ValueError):
+            # One point outside the domain spoils the batch: find out which.
+            points = ([leaf[i] for leaf in stacked] for i in range(len(stacked[0])))
+            return np.array([self._guarded([np.array(leaf) for leaf in p]) for p in points])
+
+    def _entries_one_by_one(self, places: Places, steps: Floats) -> Floats:
+        work = [leaf.copy() for leaf in self._work]
+        flat = [leaf.reshape(-1) for leaf in work]
+        values = np.empty(len(places))
+        for i, (k, j, step) in enumerate(
+            zip(places.tensor.tolist(), places.index.tolist(), steps.tolist(), strict=True)
+        ):
+            before = flat[k][j]
+            flat[k][j] = self.point[k][j] + step
+            values[i] = self._guarded(work)
+            flat[k][j] = before
+        return values
+
+    def _entries_in_a_batch(self, places: Places, steps: Floats) -> Floats:
+        count = len(places)
+        stacked = []
+        for k, leaf in enumerate(self._work):
+            rows = np.flatnonzero(places.tensor == k)
+            if len(rows) == 0:
+                stacked.append(np.broadcast_to(leaf, (count, *leaf.shape)))
+                continue
+            copies = np.repeat(leaf[None], count, axis=0)
+            at = places.index[rows]
+            copies.reshape(count, -1)[rows, at] = self.point[k][at] + steps[rows]
+            stacked.append(copies)
+        return self._guarded_batch(stacked)
+
+    def _run(self, function: Callable[[Chunk], Floats], offsets: Floats, size: int) -> Floats:
+        """Apply to chunks, bounded in memory, through the engine."""
+        length = int(np.clip(BATCH_BYTES // max(size, 1), 1, BATCH_POINTS))
+        results = []
+        done = self.evaluations
+        for result in self._engine(function, _chunks(offsets, length)):
+            results.append(result)
+            done += len(result)
+            self.on_progress(done)
+        self.evaluations = done
+        return np.concatenate(results) if results else np.empty(0)
+
+    # -- claims and cotangents ---------------------------------------------------------------
+
+    def _choose_cotangent(
+        self, cotangent: object, output: NDArray[Any], rng: np.random.Generator
+    ) -> Floats:
+        if cotangent is not None:
+            given = np.asarray(cotangent, dtype=np.float64)
+            if given.shape != output.shape:
+                raise InputError(
+                    f"Expected cotangent of f's shape {output.shape} but got {given.shape}"
+                )
+            return given
+        if output.size == 1:
+            return np.ones(output.shape)
+        # Bounded away from 0, so that no output is lost; outputs of very different size are
+        # brought to one, so that none swamps another.
+        size = np.abs(output.astype(np.float64))
+        typical = np.sqrt(np.mean(size[np.isfinite(size)] ** 2)) if np.isfinite(size).any() else 1.0
+        scale = np.maximum(np.nan_to_num(size), 1e-3 * typical)
+        scale = np.where(scale > 0, scale, 1.0) / (typical or 1.0)
+        sign = rng.choice([-1.0, 1.0], size=output.shape)
+        weights: Floats = sign * rng.uniform(0.5, 1.5, size=output.shape) / scale
+        return weights
+
+    def _try_batch(self) -> None:
+        """Demand that f_batch gives f's values."""
+        twice = [np.broadcast_to(w, (2, *w.shape)) for w in self._work]
+        batched = self._call_batch(twice)
+        single = self._contract(self._call(self._work))
+        self.evaluations += 3
+        size = float(np.abs(self.cotangent).sum() or 1.0) * max(abs(single), 1e-300)
+        if not np.all(np.abs(batched - single) <= 1e-6 * size) and np.isfinite(single):
+            raise InputError(f"Expected f_batch to agree with f but got {batched[0]} for {single}")
+
+    def _shaped(self, flat: Sequence[Floats]) -> list[NDArray[Any]]:
+        pairs = zip(flat, self.shapes, self._dtypes, strict=True)
+        return [leaf.reshape(shape).astype(dtype) for leaf, shape, dtype in pairs]
+
+    def _flat(self, leaves: Sequence[NDArray[Any]]) -> tuple[Floats, ...]:
+        self._note_dtype(leaves)
+        return tuple(np.array(leaf, dtype=np.float64).ravel() for leaf in leaves)
+
+    def _note_dtype(self, leaves: Sequence[NDArray[Any]]) -> None:
+        dtypes = [leaf.dtype for leaf in leaves]
+        self.claim_dtype = max(dtypes, key=lambda dtype: float(np.finfo(dtype).eps))
+
+    def _fits(self, result: object) -> bool:
+        try:
+            self.tree.match(result, argument="grad")
+        except InputError:
+            return False
+        return True
+
+
+def _chunks(offsets: Floats, length: int) -> Iterator[Chunk]:
+    for start in range(0, len(offsets), length):
+        which = np.arange(start, min(start + length, len(offsets)))
+        yield which, offsets[which]
+
+
+def _as_number_array(result: object, name: str) -> NDArray[Any]:
+    if isinstance(result, (np.ndarray, np.generic, numbers.Real)):
+        array = np.asarray(result)
+        if array.dtype.kind in "fiub" and not isinstance(result, np.ma.MaskedArray):
+            return array
+        came = f"dtype {array.dtype}"
+    elif isinstance(result, complex):
+        came = f"the complex number {result!r}"
+    else:
+        came = f"{name}(x)={reprlib.repr(result)} of {type(result)}"
+    raise InputError(f"Expected {name} to return a real number or an array of them but got {came}")
+
+
+def _demand_callable(name: str, value: object) -> None:
+    if not callable(value):
+        raise InputError(f"Expected a callable but got {name}={reprlib.repr(value)}")
+
+
+def _takes_cotangent(grad: Callable[..., Any]) -> bool:
+    """Whether `grad` asks for a second argument."""
+    import inspect
+
+    try:
+        parameters = inspect.signature(grad).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    required = [
+        p
+        for p in parameters
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    return len(required) == 2

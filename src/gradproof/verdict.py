@@ -1,0 +1,104 @@
+"""Numeric ± error against the claim: the verdict of an entry, of a tensor, of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradproof.coverage.climb import Numeric, Request, gap_beyond
+from gradproof.numerics.estimate import STATUSES, Status, code
+from gradproof.report.entries import VERDICTS
+from gradproof.report.model import Verdict
+
+#: An entry that moves f by less than this many times f's noise, over its own size, has no effect
+#: that anybody could observe.
+OBSERVABLE = 64.0
+
+#: Why an entry got its verdict; positions are the reason codes.
+REASONS = (
+    "",
+    "differs by more than the error bar, on two ladders of steps",
+    "the analytic value is not a finite number",
+    "outside the interval between the two one-sided slopes",
+    "a kink at the point: the analytic value lies between the two one-sided slopes",
+    "the error bar is wider than the resolution asked for",
+    "two ladders of steps disagree about the claim",
+    *(f"{status.value}" for status in STATUSES),
+    "no effect on f beyond its noise, as claimed",
+    "acceptable by itself, but not together with the other entries at this kink",
+)
+(MATCHES, DIFFERS, NOT_FINITE, OUTSIDE, BETWEEN, BLUNT, DISPUTED) = range(7)
+UNSEEN = REASONS.index("no effect on f beyond its noise, as claimed")
+JOINTLY_WRONG = len(REASONS) - 1
+_MATCH, _MISMATCH, _KINK, _UNRESOLVED = (VERDICTS.index(v) for v in ("match", "mismatch", "kink", "unresolved"))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Per entry: position in `VERDICTS` and in `REASONS`."""
+
+    verdict: NDArray[np.uint8]
+    reason: NDArray[np.intp]
+
+
+def judge(request: Request, numeric: Numeric, *, noise: float, resolution: float) -> Judgement:
+    """Compare every claim with its numeric value.
+
+    A claim beyond the bar is a mismatch however wide the bar: being unresolved hides nothing. A
+    bar is measured against the larger of the two values and against the tensor's typical value: an
+    entry near 0 in a tensor of ones need not have three digits of its own.
+    """
+    beyond = gap_beyond(request, numeric)
+    bar = numeric.error + request.rounding
+    size = np.fmax(np.abs(request.claim), np.abs(numeric.value))
+    size = np.fmax(size, _typical(numeric, request.group))
+    at_kink = numeric.status == code(Status.KINK)
+    with np.errstate(invalid="ignore"):
+        blunt = ~(bar <= resolution * size)
+        unseen = (bar * request.scale <= OBSERVABLE * noise) & (size <= bar)
+    verdict = np.full(len(bar), _MATCH, dtype=np.uint8)
+    reason = np.full(len(bar), MATCHES, dtype=np.intp)
+
+    def rule(where: NDArray[np.bool_], outcome: int, why: int) -> None:
+        verdict[where], reason[where] = outcome, why
+
+    rule(unseen, _MATCH, UNSEEN)
+    rule(at_kink, _KINK, BETWEEN)
+    rule(blunt & ~unseen, _UNRESOLVED, BLUNT)
+    for status in (Status.UNRESOLVED, Status.UNDEFINED):
+        rule(numeric.status == code(status), _UNRESOLVED, REASONS.index(status.value))
+    rule((beyond > 1.0) & ~numeric.confirmed, _UNRESOLVED, DISPUTED)
+    rule((beyond > 1.0) & numeric.confirmed, _MISMATCH, DIFFERS)
+    rule((beyond > 1.0) & numeric.confirmed & at_kink, _MISMATCH, OUTSIDE)
+    rule(~np.isfinite(request.claim), _MISMATCH, NOT_FINITE)
+    return Judgement(verdict, reason)
+
+
+def overall(verdicts: Iterable[Verdict]) -> Verdict:
+    """A single failure fails all; a single doubt leaves all in doubt.
+
+    >>> overall(["pass", "inconclusive"])
+    'inconclusive'
+    """
+    found = set(verdicts)
+    return "fail" if "fail" in found else "inconclusive" if "inconclusive" in found else "pass"
+
+
+def of_tensor(verdict: NDArray[np.uint8]) -> Verdict:
+    """The verdict of a tensor from those of its entries."""
+    if (verdict == _MISMATCH).any():
+        return "fail"
+    return "inconclusive" if (verdict == _UNRESOLVED).any() else "pass"
+
+
+def _typical(numeric: Numeric, group: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Root mean square of the numeric values of each entry's tensor."""
+    known = np.where(np.isfinite(numeric.value), numeric.value, 0.0)
+    largest = max(float(np.abs(known).max(initial=0.0)), 1e-300)
+    squares = np.bincount(group, weights=(known / largest) ** 2)
+    counts = np.maximum(np.bincount(group, weights=np.isfinite(numeric.value)), 1.0)
+    rms: NDArray[np.float64] = largest * np.sqrt(squares / counts)[group]
+    return rms

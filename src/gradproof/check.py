@@ -91,16 +91,12 @@ def check(
     _validate(settings, grad)
     rng = np.random.default_rng(seed)
     started = time.perf_counter()
-    subject = ArraySubject(
-        f, x, f_batch=f_batch, cotangent=cotangent, rng=rng, engine=engine
-    )
+    subject = ArraySubject(f, x, f_batch=f_batch, cotangent=cotangent, rng=rng, engine=engine)
     with progress_bar(progress) as on_progress:
         expected = _cost(subject, settings)
         subject.on_progress = lambda done: on_progress(done, expected)
         report = _examine(subject, grad, settings, rng)
-        parts = {
-            name: _check_term(name, terms, x, grad, settings, rng) for name in terms
-        }
+        parts = {name: _check_term(name, terms, x, grad, settings, rng) for name in terms}
     if parts:
         report = _with_terms(report, parts)
     return replace(report, seconds=time.perf_counter() - started)
@@ -136,10 +132,16 @@ def _validate(settings: Settings, grad: object) -> None:
             "Expected grad, a callable or the gradient itself, but got grad=None: only a framework "
             "with automatic differentiation can do without it"
         )
-    if isinstance(settings.samples, bool) or not isinstance(settings.samples, int) or settings.samples < 1:
+    if (
+        isinstance(settings.samples, bool)
+        or not isinstance(settings.samples, int)
+        or settings.samples < 1
+    ):
         raise InputError(f"Expected a positive integer but got samples={settings.samples!r}")
     if not 0.0 < settings.resolution < 1.0:
-        raise InputError(f"Expected a number between 0 and 1 but got resolution={settings.resolution!r}")
+        raise InputError(
+            f"Expected a number between 0 and 1 but got resolution={settings.resolution!r}"
+        )
     if not all(np.isfinite(h) and h > 0 for h in settings.customary):
         raise InputError(f"Expected positive steps but got customary={settings.customary!r}")
 
@@ -147,7 +149,9 @@ def _validate(settings: Settings, grad: object) -> None:
 def _cost(subject: ArraySubject, settings: Settings) -> int:
     """Evaluations to expect of a right, smooth gradient."""
     sizes = [len(t) for t in subject.point]
-    entries = sum(sizes) if settings.coverage == "full" else sum(min(s, settings.samples) for s in sizes)
+    entries = (
+        sum(sizes) if settings.coverage == "full" else sum(min(s, settings.samples) for s in sizes)
+    )
     return 2 * entries + 100
 
 
@@ -157,7 +161,8 @@ def _examine(
     value = look_at_value(subject)
     if not value.is_usable:
         return empty_report(subject, settings, value)
-    return _compare(subject, value, look_at_claim(subject, grad, rng), settings, rng)
+    claim = look_at_claim(subject, grad, scales(subject.point), rng)
+    return _compare(subject, value, claim, settings, rng)
 
 
 def _compare(
@@ -198,7 +203,9 @@ def _request(
         return chosen
 
     typical = [
-        np.full(len(g), np.sqrt(np.mean(np.square(g[np.isfinite(g)]))) if np.isfinite(g).any() else 0.0)
+        np.full(
+            len(g), np.sqrt(np.mean(np.square(g[np.isfinite(g)]))) if np.isfinite(g).any() else 0.0
+        )
         for g in claim.gradient
     ]
     return Request(
@@ -247,9 +254,9 @@ def _check_term(
     value = look_at_value(subject)
     if not value.is_usable:
         return empty_report(subject, settings, value)
-    claim = look_at_claim(subject, grad, rng)
-    places = _places(subject, settings)
     scale = scales(subject.point)
+    claim = look_at_claim(subject, grad, scale, rng)
+    places = _places(subject, settings)
     gradient = [g.copy() for g in claim.gradient]
     rounding = [r.copy() for r in claim.rounding]
     for other, part in terms.items():
@@ -272,7 +279,9 @@ def _with_terms(report: Report, parts: Mapping[str, Report]) -> Report:
     total = sum(part.value for part in parts.values())
     findings = report.findings
     if not abs(total - report.value) <= 1e-9 * max(abs(report.value), abs(total)):
-        message = f"the terms add up to {total!r}, but f(x) is {report.value!r}: they are not its parts"
+        message = (
+            f"the terms add up to {total!r}, but f(x) is {report.value!r}: they are not its parts"
+        )
         findings = (*findings, Finding("terms-do-not-add-up", message, severity="warning"))
     verdict = overall([report.verdict, *(part.verdict for part in parts.values())])
     if findings is not report.findings:
@@ -280,7 +289,11 @@ def _with_terms(report: Report, parts: Mapping[str, Report]) -> Report:
     reason = report.reason
     if verdict != report.verdict:
         culprits = [name for name, part in parts.items() if part.verdict == verdict]
-        reason = f"by itself, the term {culprits[0]!r} is {verdict}" if culprits else findings[-1].message
+        reason = (
+            f"by itself, the term {culprits[0]!r} is {verdict}"
+            if culprits
+            else findings[-1].message
+        )
     return replace(
         report,
         verdict=verdict,

@@ -32,7 +32,15 @@ from gradproof.report.model import (
 )
 from gradproof.subjects.base import Codes, Places
 from gradproof.subjects.numpy import ArraySubject
-from gradproof.verdict import JOINTLY_WRONG, REASONS, Judgement, judge, of_tensor, overall
+from gradproof.verdict import (
+    IMPRECISE,
+    JOINTLY_WRONG,
+    REASONS,
+    Judgement,
+    judge,
+    of_tensor,
+    overall,
+)
 
 #: Entries of a tensor that stand for it in a step table.
 STEP_ENTRIES = 32
@@ -107,14 +115,14 @@ def make_report(trial: Trial, settings: Settings, rng: np.random.Generator) -> R
     """Judge, explain and put together. Spends evaluations on kinks, customary steps and the table."""
     subject = trial.subject
     judgement = judge(
-        trial.request, trial.numeric, noise=trial.noise, resolution=settings.resolution
+        trial.request, trial.numeric, value=trial.value.value, resolution=settings.resolution
     )
     together = _test_kinks(trial, judgement, rng)
     rules = _rules_of_thumb(trial, settings, judgement)
     entries = _entries(trial, judgement)
     tensors = _tensors(trial, entries, judgement, rules)
     findings = [*trial.value.findings, *trial.claim.findings, *together]
-    findings += _advice(trial, tensors, rules.overall)
+    findings += _advice(trial, judgement, tensors, rules.overall)
     steps = _steps(trial, settings, judgement, rules)
     verdict = overall([t.verdict for t in tensors.values()] + [_verdict_of(f) for f in findings])
     smooth = build.smooth_part(entries)
@@ -209,11 +217,12 @@ def _rules_of_thumb(trial: Trial, settings: Settings, judgement: Judgement) -> R
 def _entries(trial: Trial, judgement: Judgement) -> Entries:
     subject, request, numeric = trial.subject, trial.request, trial.numeric
     reasons, codes = [*REASONS], judgement.reason.copy()
-    at_kink = np.flatnonzero(
-        (numeric.status == code(Status.KINK)) & (numeric.half_jump != 0.0)
-    )
+    at_kink = np.flatnonzero((numeric.status == code(Status.KINK)) & (numeric.half_jump != 0.0))
     for i in at_kink:
-        left, right = numeric.value[i] - numeric.half_jump[i], numeric.value[i] + numeric.half_jump[i]
+        left, right = (
+            numeric.value[i] - numeric.half_jump[i],
+            numeric.value[i] + numeric.half_jump[i],
+        )
         sentence = f"{REASONS[codes[i]]} (left {left:.6g}, right {right:.6g})"
         codes[i] = len(reasons)
         reasons.append(sentence)
@@ -267,7 +276,10 @@ def _tensor_reason(verdict: Verdict, entries: Entries) -> str:
 
 
 def _advice(
-    trial: Trial, tensors: dict[str, TensorReport], customary: Sequence[Customary]
+    trial: Trial,
+    judgement: Judgement,
+    tensors: dict[str, TensorReport],
+    customary: Sequence[Customary],
 ) -> list[Finding]:
     counts = {name: t.counts["kink"] for name, t in tensors.items()}
     sizes = {name: t.checked for name, t in tensors.items()}
@@ -275,25 +287,35 @@ def _advice(
         name: trial.numeric.value[trial.places.tensor == k]
         for k, name in enumerate(trial.subject.names)
     }
+    imprecise = np.bincount(
+        trial.places.tensor[judgement.reason == IMPRECISE], minlength=len(tensors)
+    )
     return [
+        *advice.about_precision(dict(zip(tensors, imprecise.tolist(), strict=True)), sizes),
         *advice.about_kinks(counts, sizes, customary),
         *advice.about_start(trial.subject.names, trial.subject.point, numeric),
     ]
 
 
-_CONSEQUENCE: Mapping[Severity, Verdict] = {"bug": "fail", "warning": "inconclusive", "info": "pass"}
+_CONSEQUENCE: Mapping[Severity, Verdict] = {
+    "bug": "fail",
+    "warning": "inconclusive",
+    "info": "pass",
+}
 
 
 def _verdict_of(finding: Finding) -> Verdict:
     return _CONSEQUENCE[finding.severity]
 
 
-def _reason(
-    verdict: Verdict, tensors: dict[str, TensorReport], findings: Sequence[Finding]
-) -> str:
+def _reason(verdict: Verdict, tensors: dict[str, TensorReport], findings: Sequence[Finding]) -> str:
     if verdict == "pass":
         kinks = {n: t.counts["kink"] for n, t in tensors.items() if t.counts["kink"]}
-        crossed = {n: t.customary[0].kinks for n, t in tensors.items() if t.customary and t.customary[0].kinks}
+        crossed = {
+            n: t.customary[0].kinks
+            for n, t in tensors.items()
+            if t.customary and t.customary[0].kinks
+        }
         reason = "every entry agrees to all the digits that its numeric value is worth"
         if kinks:
             reason += "; at a kink: " + _listed(kinks)
@@ -304,9 +326,13 @@ def _reason(
     concerned = [t for t in tensors.values() if t.verdict == verdict]
     if concerned:
         names = ", ".join(t.name for t in concerned[:4]) + (", ..." if len(concerned) > 4 else "")
-        return f"{names}: {concerned[0].reason}" if len(concerned) == 1 else (
-            f"{len(concerned)} of {len(tensors)} tensors ({names}); {concerned[0].name}: "
-            f"{concerned[0].reason}"
+        return (
+            f"{names}: {concerned[0].reason}"
+            if len(concerned) == 1
+            else (
+                f"{len(concerned)} of {len(tensors)} tensors ({names}); {concerned[0].name}: "
+                f"{concerned[0].reason}"
+            )
         )
     return next(f.message for f in findings if _verdict_of(f) == verdict)
 
@@ -368,7 +394,9 @@ def _chosen(
             flat = int(np.ravel_multi_index(index, subject.shapes[k]))
         except ValueError as error:
             shape = subject.shapes[k]
-            raise InputError(f"Expected an entry of shape {shape} but got steps={wanted!r}") from error
+            raise InputError(
+                f"Expected an entry of shape {shape} but got steps={wanted!r}"
+            ) from error
         rows = np.flatnonzero((places.tensor == k) & (places.index == flat))
         if len(rows):
             return rows, wanted

@@ -13,9 +13,12 @@ from gradproof.numerics.estimate import STATUSES, Status, code
 from gradproof.report.entries import VERDICTS
 from gradproof.report.model import Verdict
 
-#: An entry that moves f by less than this many times f's noise, over its own size, has no effect
-#: that anybody could observe.
-OBSERVABLE = 64.0
+#: A claim this close, relative, is right in its formula: what is left is single precision or a
+#: solver's tolerance inside. It is reported, but it is no bug.
+SINGLE = 2.0**-23
+#: An entry whose bar, times its own size, is this small against what f does has no effect, if none
+#: is claimed either.
+NEGLIGIBLE = 1e-6
 
 #: Why an entry got its verdict; positions are the reason codes.
 REASONS = (
@@ -28,12 +31,16 @@ REASONS = (
     "two ladders of steps disagree about the claim",
     *(f"{status.value}" for status in STATUSES),
     "no effect on f beyond its noise, as claimed",
+    "agrees to single precision; the numeric value is worth more digits than that",
     "acceptable by itself, but not together with the other entries at this kink",
 )
 (MATCHES, DIFFERS, NOT_FINITE, OUTSIDE, BETWEEN, BLUNT, DISPUTED) = range(7)
 UNSEEN = REASONS.index("no effect on f beyond its noise, as claimed")
+IMPRECISE = len(REASONS) - 2
 JOINTLY_WRONG = len(REASONS) - 1
-_MATCH, _MISMATCH, _KINK, _UNRESOLVED = (VERDICTS.index(v) for v in ("match", "mismatch", "kink", "unresolved"))
+_MATCH, _MISMATCH, _KINK, _UNRESOLVED = (
+    VERDICTS.index(v) for v in ("match", "mismatch", "kink", "unresolved")
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Judgement:
     reason: NDArray[np.intp]
 
 
-def judge(request: Request, numeric: Numeric, *, noise: float, resolution: float) -> Judgement:
+def judge(request: Request, numeric: Numeric, *, value: float, resolution: float) -> Judgement:
     """Compare every claim with its numeric value.
 
     A claim beyond the bar is a mismatch however wide the bar: being unresolved hides nothing. A
@@ -53,12 +60,15 @@ def judge(request: Request, numeric: Numeric, *, noise: float, resolution: float
     """
     beyond = gap_beyond(request, numeric)
     bar = numeric.error + request.rounding
-    size = np.fmax(np.abs(request.claim), np.abs(numeric.value))
-    size = np.fmax(size, _typical(numeric, request.group))
+    own = np.fmax(np.abs(request.claim), np.abs(numeric.value))
+    size = np.fmax(own, _typical(numeric, request.group))
     at_kink = numeric.status == code(Status.KINK)
     with np.errstate(invalid="ignore"):
         blunt = ~(bar <= resolution * size)
-        unseen = (bar * request.scale <= OBSERVABLE * noise) & (size <= bar)
+        unseen = (own <= bar) & (
+            bar * request.scale <= NEGLIGIBLE * _effect(request, numeric, value)
+        )
+        imprecise = np.abs(request.claim - numeric.value) <= SINGLE * own
     verdict = np.full(len(bar), _MATCH, dtype=np.uint8)
     reason = np.full(len(bar), MATCHES, dtype=np.intp)
 
@@ -73,6 +83,7 @@ def judge(request: Request, numeric: Numeric, *, noise: float, resolution: float
     rule((beyond > 1.0) & ~numeric.confirmed, _UNRESOLVED, DISPUTED)
     rule((beyond > 1.0) & numeric.confirmed, _MISMATCH, DIFFERS)
     rule((beyond > 1.0) & numeric.confirmed & at_kink, _MISMATCH, OUTSIDE)
+    rule((beyond > 1.0) & imprecise, _MATCH, IMPRECISE)
     rule(~np.isfinite(request.claim), _MISMATCH, NOT_FINITE)
     return Judgement(verdict, reason)
 
@@ -92,6 +103,16 @@ def of_tensor(verdict: NDArray[np.uint8]) -> Verdict:
     if (verdict == _MISMATCH).any():
         return "fail"
     return "inconclusive" if (verdict == _UNRESOLVED).any() else "pass"
+
+
+def _effect(request: Request, numeric: Numeric, value: float) -> NDArray[np.float64]:
+    """How much f changes when an entry moves by its own size: this entry, or the strongest one.
+
+    A function that does not change at all is measured by its value.
+    """
+    moved = np.nan_to_num(np.abs(numeric.value) * request.scale, posinf=0.0)
+    effect: NDArray[np.float64] = np.fmax(numeric.variation, moved.max(initial=0.0))
+    return np.where(effect > 0.0, effect, abs(value))
 
 
 def _typical(numeric: Numeric, group: NDArray[np.intp]) -> NDArray[np.float64]:

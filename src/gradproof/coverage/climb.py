@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gradproof.numerics.estimate import Estimates, Status, code, estimate
 from gradproof.numerics.extrapolation import SIGMAS
+from gradproof.numerics.ladder import REGULAR
 from gradproof.numerics.noise import floor
 from gradproof.numerics.sampling import Floats, Lanes, Sampler, representable
 
@@ -23,8 +24,8 @@ from gradproof.numerics.sampling import Floats, Lanes, Sampler, representable
 PILOTS = 24
 #: The second pair's step, relative to the first's.
 SHORTER = 0.2
-#: How far an entry without effect is moved, relative to its scale, to see that it has none.
-DEAD_STEP = 0.05
+#: The longest step of a pair, relative to the scale: for entries of little effect or none.
+LONGEST = 0.05
 #: Ladders climbed at once: what bounds memory.
 BLOCK = 2048
 #: Entries of one tensor for which the second look is taken when many are wrong.
@@ -58,7 +59,8 @@ class Request:
 class Numeric:
     """Numeric derivatives; every array has shape (entries,), `status` as in `STATUSES`.
 
-    `confirmed` says of a claim beyond the bar that a second look found the same.
+    `confirmed` says of a claim beyond the bar that a second look found the same. `variation` is how
+    much f was seen to change when the entry was moved.
     """
 
     value: Floats
@@ -66,11 +68,20 @@ class Numeric:
     half_jump: Floats
     status: NDArray[np.uint8]
     confirmed: NDArray[np.bool_]
+    variation: Floats
 
-    def put(self, where: NDArray[np.intp], found: Estimates) -> None:
-        """Replace some by what a ladder found."""
-        self.value[where], self.error[where] = found.value, found.error
-        self.half_jump[where], self.status[where] = found.half_jump, found.status
+    def put(
+        self, where: NDArray[np.intp], found: Estimates, rows: NDArray[np.intp] | None = None
+    ) -> None:
+        """Replace some by what a ladder found (in these of its rows)."""
+        if rows is None:
+            rows = np.arange(len(where))
+        self.value[where], self.error[where] = found.value[rows], found.error[rows]
+        self.half_jump[where], self.status[where] = found.half_jump[rows], found.status[rows]
+        ladder, regular = found.ladder, np.ix_(rows, np.asarray(REGULAR))
+        for values in (ladder.plus, ladder.minus):
+            changes = np.nan_to_num(np.abs(values[regular] - ladder.value[rows, None]))
+            self.variation[where] = np.fmax(self.variation[where], changes.max(axis=1))
 
 
 def climb(
@@ -125,14 +136,14 @@ def _pairs(
         np.zeros_like(first.slope),
         np.full(len(everything), code(Status.SMOOTH), dtype=np.uint8),
         np.zeros(len(everything), dtype=np.bool_),
+        np.nan_to_num(np.abs(first.slope * first.step)),
     )
-    size = np.fmax(np.abs(request.claim), np.abs(first.slope))
-    agrees = np.abs(request.claim - first.slope) <= first.error + request.rounding
-    bent = (np.abs(first.even) > 50.0 * first.level) & (np.abs(first.even) > 1e-2 * first.step * size)
-    sharp = first.error <= resolution * size
-    settled = agrees & ~bent & sharp
+    settled, sharp = first.settles(request, resolution)
     # A claim that is no number needs no better numeric value to be wrong.
     settled |= ~np.isfinite(request.claim) & np.isfinite(first.slope)
+    long = np.flatnonzero(~sharp & ~settled & (request.claim != 0.0) & np.isfinite(first.slope))
+    if len(long):
+        settled[long] = _lengthen(sampler, request, first, long, value, noise, resolution, numeric)
     dead = np.flatnonzero(first.is_flat & (request.claim == 0.0))
     if len(dead):
         settled[dead] = _confirm_dead(sampler, request, dead, value, noise, numeric)
@@ -156,10 +167,31 @@ def _first_pairs(sampler: Sampler, request: Request, value: float, noise: float)
     close = gap <= 1e-2 * np.abs(leading.slope)
     if close.any():
         excess = float(np.median(gap[close] / leading.error[close]))
-        step = step * np.clip(np.cbrt(0.2 / max(excess, 1e-3)), 0.05, 1.0)
+        step = step * np.clip(np.cbrt(0.2 / max(excess, 1e-3)), 1e-3, 1.0)
     trailing = _Pair.evaluate(sampler, request, behind, step[behind], value, noise)
     order = np.argsort(np.concatenate([ahead, behind]))
     return _Pair.join(leading, trailing).take(order)
+
+
+def _lengthen(
+    sampler: Sampler,
+    request: Request,
+    first: _Pair,
+    lanes: Lanes,
+    value: float,
+    noise: float,
+    resolution: float,
+    numeric: Numeric,
+) -> NDArray[np.bool_]:
+    """A longer pair for small derivatives, as long as resolving them takes; writes what it settles."""
+    wanted = first.error[lanes] / (0.25 * resolution * np.abs(request.claim[lanes]))
+    step = np.fmin(wanted * first.step[lanes], LONGEST * request.scale[lanes])
+    some = request.take(lanes)
+    longer = _Pair.evaluate(sampler, request, lanes, step, value, noise)
+    settled, _ = longer.settles(some, resolution)
+    numeric.value[lanes[settled]] = longer.slope[settled]
+    numeric.error[lanes[settled]] = longer.error[settled]
+    return settled
 
 
 def _confirm_dead(
@@ -171,7 +203,7 @@ def _confirm_dead(
     numeric: Numeric,
 ) -> NDArray[np.bool_]:
     """Where nothing moved at all and nothing is claimed: one long pair; writes what it found."""
-    long = _Pair.evaluate(sampler, request, lanes, DEAD_STEP * request.scale[lanes], value, noise)
+    long = _Pair.evaluate(sampler, request, lanes, LONGEST * request.scale[lanes], value, noise)
     numeric.value[lanes[long.is_flat]] = 0.0
     numeric.error[lanes[long.is_flat]] = long.error[long.is_flat]
     return long.is_flat
@@ -254,6 +286,17 @@ class _Pair:
             (plus == value) & (minus == value),
         )
 
+    def settles(
+        self, request: Request, resolution: float
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which claims the pair settles (it agrees, nothing looks bent), and where it is sharp."""
+        size = np.fmax(np.abs(request.claim), np.abs(self.slope))
+        agrees = np.abs(request.claim - self.slope) <= self.error + request.rounding
+        even = np.abs(self.even)
+        bent = (even > 50.0 * self.level) & (even > 1e-2 * self.step * size)
+        sharp = self.error <= resolution * size
+        return agrees & ~bent & sharp, sharp
+
     @classmethod
     def join(cls, one: _Pair, other: _Pair) -> _Pair:
         names = cls.__annotations__
@@ -303,27 +346,21 @@ def look_again(sampler: Sampler, request: Request, numeric: Numeric, value: floa
     for start in range(0, len(chosen), BLOCK):
         block = chosen[start : start + BLOCK]
         again = ladders(sampler, request, block, value, None, stretch=0.61)
-        before = Numeric(
-            numeric.value[block],
-            numeric.error[block],
-            numeric.half_jump[block],
-            numeric.status[block],
+        now = Numeric(
+            again.value,
+            again.error,
+            again.half_jump,
+            again.status,
             numeric.confirmed[block],
+            numeric.variation[block],
         )
-        now = replace(before, value=again.value, error=again.error, half_jump=again.half_jump)
         repeated = gap_beyond(request.take(block), now) > 1.0
         numeric.confirmed[block] = repeated
         # The second look knows more (its noise is measured right there): it is what is reported
         # where the two looks differ about the claim, and where it is the sharper one.
-        take = ~repeated | (again.error < before.error)
-        took = again.status != code(Status.UNRESOLVED)
-        where = np.flatnonzero(take & took)
-        numeric.value[block[where]], numeric.error[block[where]] = (
-            again.value[where],
-            again.error[where],
-        )
-        numeric.half_jump[block[where]] = again.half_jump[where]
-        numeric.status[block[where]] = again.status[where]
+        better = ~repeated | (again.error < numeric.error[block])
+        better &= again.status != code(Status.UNRESOLVED)
+        numeric.put(block[better], again, np.flatnonzero(better))
 
 
 def _rank_within_group(group: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -334,5 +371,3 @@ def _rank_within_group(group: NDArray[np.intp]) -> NDArray[np.intp]:
     starts = np.cumsum(counts) - counts
     rank[order] = np.arange(len(group)) - starts[group[order]]
     return rank
-
-

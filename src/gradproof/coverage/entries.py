@@ -32,6 +32,8 @@ def sample(sizes: Sequence[int], samples: int, rng: np.random.Generator) -> Plac
     return _places(sizes, index)
 
 
-def _places(sizes: Sequence[int], index: Sequence[np.ndarray[tuple[int], np.dtype[np.intp]]]) -> Places:
+def _places(
+    sizes: Sequence[int], index: Sequence[np.ndarray[tuple[int], np.dtype[np.intp]]]
+) -> Places:
     tensor = np.repeat(np.arange(len(sizes)), [len(i) for i in index])
     return Places(tensor, np.concatenate([*index, np.arange(0)]).astype(np.intp))

@@ -73,7 +73,9 @@ def test_together(
     count = len(places)
     # The side whose slope was claimed: +1 right, -1 left, in between undecided.
     side = np.clip((claim - slope) / half_jump, -1.0, 1.0)
-    ways = rng.choice([-1.0, 1.0], size=(DIRECTIONS, count)) * rng.uniform(0.5, 1.5, (DIRECTIONS, count))
+    ways = rng.choice([-1.0, 1.0], size=(DIRECTIONS, count)) * rng.uniform(
+        0.5, 1.5, (DIRECTIONS, count)
+    )
     ways[: DIRECTIONS // 3] = np.abs(ways[: DIRECTIONS // 3])
     offsets, lanes = [], []
     for d, way in enumerate(ways):

@@ -18,6 +18,11 @@ from gradproof.numerics.sampling import Floats, Lanes
 from gradproof.subjects.base import Subject
 
 
+#: Decades between a tensor's small and large entries (its outer deciles) from which it has no
+#: common size; normal numbers span 1.1.
+DECADES = 3.0
+
+
 @dataclass(frozen=True)
 class Probes:
     """What random directions say; arrays have shape (probes,).
@@ -44,15 +49,28 @@ def scales(point: Sequence[Floats]) -> tuple[Floats, ...]:
     """The size of each entry's surroundings: its own magnitude, or the tensor's if that is larger.
 
     A tensor's magnitude is its root mean square; where that is 0 (biases at the start) the root
-    mean square of all tensors is taken, and 1 where everything is 0.
+    mean square of all tensors is taken, and 1 where everything is 0. In a tensor whose entries
+    span many decades there is no common size, and each entry has its own.
 
     >>> [s.tolist() for s in scales([np.array([3.0, 4.0]), np.zeros(1)])]
     [[3.5355339059327378, 4.0], [2.886751345948129]]
+    >>> scales([np.array([1e-8, 1.0, 1e8])])[0].tolist()
+    [1e-08, 1.0, 100000000.0]
     """
     everything = _root_mean_square(np.concatenate([*point, np.zeros(0)])) or 1.0
-    return tuple(
-        np.maximum(np.abs(tensor), _root_mean_square(tensor) or everything) for tensor in point
-    )
+    result = []
+    for tensor in point:
+        magnitude = np.abs(tensor)
+        known = magnitude[magnitude > 0.0]
+        if len(known) == 0:
+            result.append(np.full(len(tensor), everything))
+            continue
+        low, middle, high = np.exp(np.quantile(np.log(known), [0.1, 0.5, 0.9]))
+        if high > 10.0**DECADES * low:
+            result.append(np.where(magnitude > 0.0, magnitude, middle))
+        else:
+            result.append(np.maximum(magnitude, _root_mean_square(tensor)))
+    return tuple(result)
 
 
 def probe(

@@ -13,6 +13,19 @@ from gradproof.subjects.base import Floats
 MANY = 0.02
 
 
+def about_precision(counts: Mapping[str, int], sizes: Mapping[str, int]) -> list[Finding]:
+    """Entries right to single precision where the numeric value is worth more."""
+    some = {name: n for name, n in counts.items() if n}
+    if not some:
+        return []
+    listed = ", ".join(f"{n} of {sizes[name]} in {name}" for name, n in some.items())
+    message = (
+        f"right to about 7 digits but no further: {listed}; the gradient, or f, is computed in single "
+        "precision or to a solver's tolerance somewhere"
+    )
+    return [Finding("precision", message, evidence=some)]
+
+
 def about_kinks(
     counts: Mapping[str, int], sizes: Mapping[str, int], customary: Sequence[Customary]
 ) -> list[Finding]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradproof.numerics.noise import difference_weights
 from gradproof.report.model import Finding, Severity
 from gradproof.subjects.base import Floats
 from gradproof.subjects.numpy import ArraySubject
@@ -15,8 +16,13 @@ from gradproof.subjects.numpy import ArraySubject
 #: order on several threads); a random function differs by more.
 JITTER = 1e-10
 REPEATS = 3
-#: Points a few ulps away at which the analytic gradient is evaluated to see its rounding.
-NEIGHBOURS = 6
+#: Points very near x at which the analytic gradient is evaluated to see its rounding, in units of
+#: `NEAR` times the entries' scales: near enough to be the same gradient, far enough that inner
+#: results are rounded anew (a few ulps of x may leave 1 - cos(x) as it was).
+NEIGHBOURS = np.array([0.87, 1.43, 2.21, 3.12, 3.94])
+NEAR = 1.37e-11
+#: Standard deviations of the claim's rounding that are allowed for.
+SIGMAS = 6.0
 
 
 @dataclass(frozen=True)
@@ -69,9 +75,9 @@ def look_at_value(subject: ArraySubject) -> Value:
 
 
 def look_at_claim(
-    subject: ArraySubject, grad: object, rng: np.random.Generator
+    subject: ArraySubject, grad: object, scale: Sequence[Floats], rng: np.random.Generator
 ) -> Claim:
-    """The claimed gradient; where it can be called, called again, and a few ulps away."""
+    """The claimed gradient; where it can be called, called again, and at points very near x."""
     gradient = subject.claims(grad)
     eps = float(np.finfo(subject.claim_dtype).eps)
     floor = [4.0 * eps * np.abs(g) for g in gradient]
@@ -79,12 +85,20 @@ def look_at_claim(
     calls = 0
     if callable(grad):
         again = subject.claims(grad)
-        around = [_neighbour(subject.point, rng) for _ in range(NEIGHBOURS)]
-        nearby = [subject.claims(grad, at=point) for point in around]
-        calls = 2 + NEIGHBOURS
+        way = [s * rng.choice([-NEAR, NEAR], size=s.shape) for s in scale]
+        sides = [
+            [
+                subject.claims(
+                    grad, at=[x + sign * t * w for x, w in zip(subject.point, way, strict=True)]
+                )
+                for t in NEIGHBOURS
+            ]
+            for sign in (1.0, -1.0)
+        ]
+        calls = 2 + 2 * len(NEIGHBOURS)
         findings += _about_repeats(subject, gradient, again)
         floor = [
-            np.fmax(f, _scatter(g, np.array([near[k] for near in nearby])))
+            np.fmax(f, _own_rounding(g, *(np.array([near[k] for near in side]) for side in sides)))
             for k, (f, g) in enumerate(zip(floor, gradient, strict=True))
         ]
     for name, g in zip(subject.names, gradient, strict=True):
@@ -92,8 +106,12 @@ def look_at_claim(
         if len(bad):
             k = subject.names.index(name)
             first = subject.describe(k, int(bad[0]))
-            message = f"{len(bad)} of {len(g)} analytic values are NaN or infinite, the first {first}"
-            findings.append(Finding("nan", message, name, "bug", {"count": len(bad), "first": first}))
+            message = (
+                f"{len(bad)} of {len(g)} analytic values are NaN or infinite, the first {first}"
+            )
+            findings.append(
+                Finding("nan", message, name, "bug", {"count": len(bad), "first": first})
+            )
     return Claim(gradient, tuple(floor), calls, tuple(findings))
 
 
@@ -104,7 +122,9 @@ def _about_inputs(subject: ArraySubject) -> list[Finding]:
             f"x is in single precision ({', '.join(subject.promoted[:4])}); f is evaluated in double "
             "precision, where a derivative can be told from rounding"
         )
-        findings.append(Finding("single-precision", message, evidence={"tensors": subject.promoted}))
+        findings.append(
+            Finding("single-precision", message, evidence={"tensors": subject.promoted})
+        )
     if subject.kept:
         message = (
             f"f does not take double precision; {', '.join(subject.kept[:4])} stay as they are, and "
@@ -116,7 +136,9 @@ def _about_inputs(subject: ArraySubject) -> list[Finding]:
             f"f returns {subject.output_dtype}: it computes in less than double precision somewhere, "
             "and few digits can be attained"
         )
-        findings.append(Finding("single-precision", message, evidence={"dtype": str(subject.output_dtype)}))
+        findings.append(
+            Finding("single-precision", message, evidence={"dtype": str(subject.output_dtype)})
+        )
     if subject.mutates:
         message = (
             f"f changes its argument in place ({', '.join(subject.mutates[:4])}); it gets a copy at "
@@ -146,25 +168,20 @@ def _about_repeats(
     return findings
 
 
-def _neighbour(point: Sequence[Floats], rng: np.random.Generator) -> tuple[Floats, ...]:
-    """The point with every entry moved by up to 3 units in the last place."""
-    return tuple(x + rng.integers(-3, 4, size=x.shape) * np.spacing(np.abs(x)) for x in point)
+def _own_rounding(gradient: Floats, right: Floats, left: Floats) -> Floats:
+    """The claim's own rounding, from its second differences on each side of x, (points, entries).
 
-
-def _scatter(gradient: Floats, nearby: Floats) -> Floats:
-    """The claim's own rounding: how far it moves between points that are the same but for an ulp.
-
-    The second smallest of the moves, with a factor to match, since at a kink some neighbours lie
-    on the other side; moves of more than a hundredth are no rounding at all. One formula serves a
-    tensor, so an entry's relative rounding is at least the tensor's median.
+    Each side is taken by itself: at a kink right at x the gradient jumps between them, which is
+    no rounding. One formula serves a tensor, so an entry's relative rounding is at least the
+    tensor's median; scatter of more than a hundredth is no rounding either.
     """
-    moves = np.sort(np.abs(nearby - gradient), axis=0)[1]
-    size = np.fmax(np.abs(gradient), np.median(np.abs(gradient)) if gradient.size else 0.0)
+    weights = difference_weights(NEIGHBOURS, 2)
+    moves = np.concatenate([weights @ right, weights @ left])
     with np.errstate(all="ignore"):
-        moves = np.where(moves <= 1e-2 * size, moves, 0.0)
-        relative = np.where(gradient != 0.0, moves / np.abs(gradient), np.nan)
+        sigma = np.sqrt(np.mean(np.square(moves), axis=0))
+        # At an optimum the claim itself is 0, but not its terms nor its neighbours.
+        size = np.fmax(np.abs(gradient), np.max(np.abs([*right, *left]), axis=0))
+        sigma = np.where(sigma <= 1e-2 * size, sigma, 0.0)
+        relative = np.where(size > 0.0, sigma / size, np.nan)
     typical = float(np.nanmedian(relative)) if np.isfinite(relative).any() else 0.0
-    scatter: Floats = 12.0 * np.fmax(moves, typical * np.abs(gradient))
-    return np.nan_to_num(scatter)
-
-
+    return np.nan_to_num(SIGMAS * np.fmax(sigma, typical * np.abs(gradient)))

@@ -41,6 +41,7 @@ def step_table(
         at_kink: the numeric value is the mean of two different one-sided slopes.
     """
     one = len(analytic) == 1
+    # Entries that a step takes out of the domain count at the other steps.
     off = _size(slopes - numeric)
     gap = _size(slopes - analytic)
     noise = SIGMAS * _size(levels) / (np.sqrt(2.0) * np.array(steps))
@@ -75,15 +76,17 @@ def step_table(
 def _size(values: Floats) -> Floats:
     """Root mean square over the entries, for each step."""
     values = np.atleast_2d(values)
-    largest = np.nanmax(np.abs(values), axis=1, initial=0.0)
+    known = np.isfinite(values)
+    largest = np.max(np.abs(values), axis=1, initial=0.0, where=known)
     scale = np.where(largest > 0, largest, 1.0)[:, None]
-    size: Floats = scale[:, 0] * np.sqrt(np.nanmean((values / scale) ** 2, axis=1))
+    squares = np.sum((values / scale) ** 2, axis=1, where=known)
+    size: Floats = scale[:, 0] * np.sqrt(squares / known.sum(axis=1))
     return size
 
 
 def _orders(steps: Floats, off: Floats, noise: Floats) -> tuple[float, float]:
     """Slopes of log(off) against log(h) where truncation rules and where rounding does."""
-    lowest = int(np.nanargmin(np.where(off > 0, off, np.inf)))
+    lowest = int(np.argmin(np.where(off > 0, off, np.inf)))
     ruled = (off > 4.0 * noise) & (np.arange(len(steps)) <= lowest)
     rough = (off > 0) & (np.arange(len(steps)) >= lowest) & (off <= noise)
     return _fit(steps[ruled], off[ruled]), _fit(steps[rough], off[rough])
@@ -114,18 +117,20 @@ def _explain(
     steps: Floats,
     at_kink: bool,
 ) -> tuple[Cause, str]:
+    if not np.isfinite(gap).any():
+        if np.isfinite(wrong):
+            return "unclear", "x - h or x + h lies outside f's domain at every step of the table"
+        return "wrong gradient", "the analytic value is not a finite number"
     best = int(np.nanargmin(gap))
     if at_kink:
         return "kink", (
             "the point lies on a kink: the slopes on its two sides differ, and the central "
             "difference is their mean at every step, however short"
         )
-    if wrong > bar or not np.isfinite(wrong):
+    if wrong > bar:
         return "wrong gradient", (
-            f"the gap stays at {wrong:.1e} however short the step, {wrong / bar:.3g} times the error "
-            "bar: it is neither truncation nor rounding, the gradient is wrong"
-            if np.isfinite(wrong) and bar > 0
-            else "the analytic value is not a finite number"
+            f"the gap stays at {wrong:.1e} however short the step; the numeric value is good to "
+            f"{bar:.1e}: it is neither truncation nor rounding, the gradient is wrong"
         )
     if np.isfinite(drop):
         return "kink", (
@@ -142,4 +147,7 @@ def _explain(
             f"the gap is smallest, {gap[best]:.1e}, at h = {steps[best]:.0e} and rises as the step "
             "shrinks: it is rounding at every step"
         )
-    return "agrees", f"the gap falls to {gap[best]:.1e} at h = {steps[best]:.0e}, within the error bar"
+    return (
+        "agrees",
+        f"the gap falls to {gap[best]:.1e} at h = {steps[best]:.0e}, within the error bar",
+    )

@@ -80,7 +80,9 @@ def tensor_report(
     )
 
 
-def customary(step: float, analytic: Floats, slopes: Floats, crossed: NDArray[np.bool_]) -> Customary:
+def customary(
+    step: float, analytic: Floats, slopes: Floats, crossed: NDArray[np.bool_]
+) -> Customary:
     """The rules of thumb at one fixed step, with and without the entries that cross a kink."""
     return Customary(
         step=step,

@@ -18,7 +18,8 @@ from gradproof.diagnosis.preflight import Claim, Value, look_at_claim, look_at_v
 from gradproof.engines import Engine, serial
 from gradproof.numerics.noise import floor
 from gradproof.numerics.sampling import Floats, Lanes, Sampler
-from gradproof.outcome import Settings, Trial, empty_report, make_report
+from gradproof.outcome.assemble import empty_report, make_report
+from gradproof.outcome.trial import Settings, Trial
 from gradproof.report.model import Finding, Report
 from gradproof.report.progress import OnProgress, progress_bar
 from gradproof.subjects.base import Places

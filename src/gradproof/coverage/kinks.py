@@ -48,7 +48,7 @@ class JointTest:
     directions: int
 
 
-def test_together(
+def try_together(
     subject: Subject,
     places: Places,
     claim: Floats,

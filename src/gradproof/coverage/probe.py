@@ -17,7 +17,6 @@ from gradproof.numerics.estimate import Status, code, estimate
 from gradproof.numerics.sampling import Floats, Lanes
 from gradproof.subjects.base import Subject
 
-
 #: Decades between a tensor's small and large entries (its outer deciles) from which it has no
 #: common size; normal numbers span 1.1.
 DECADES = 3.0

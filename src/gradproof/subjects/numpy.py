@@ -69,7 +69,7 @@ class ArraySubject:
             self._try_batch()
 
     def value(self) -> float:
-        """f at the point; never swallows an exception, and NaN stays NaN."""
+        """F at the point; never swallows an exception, and NaN stays NaN."""
         self.evaluations += 1
         if self._batch is not None:
             return float(self._call_batch([w[None] for w in self._work])[0])

@@ -1,0 +1,180 @@
+"""The command line. It imports NumPy and the rest of gradproof only where a command runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import click
+
+DEMO_EXTRA = "pip install 'gradproof[demo]'"
+#: Of scikit-learn's 1,797 digits.
+MOST_IMAGES = 1797
+#: With 32 images and 50 steps of training, this one meets kinks in the first convolution.
+DEMO_SEED = 1
+
+
+class ExitCode(IntEnum):
+    """What the command says to the shell; part of the interface."""
+
+    PASS = 0
+    FAIL = 1
+    USAGE = 2
+    INCONCLUSIVE = 3
+
+
+MEANINGS = {
+    ExitCode.PASS: "the gradient is right",
+    ExitCode.FAIL: "the gradient is wrong",
+    ExitCode.USAGE: "the command was not used as it can be; nothing was checked",
+    ExitCode.INCONCLUSIVE: "the gradient could be neither confirmed nor refuted",
+}
+
+
+class Refusal(click.ClickException):
+    """A command that cannot be carried out as it was given: one line on standard error."""
+
+    exit_code = ExitCode.USAGE
+
+    def show(self, file: object = None) -> None:
+        """Print the message without click's own "Error:" and without its help."""
+        click.echo(f"gradproof: {' '.join(self.message.split())}", err=True)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: "
+    + "; ".join(f"{code.value} {MEANINGS[code].partition(';')[0]}" for code in ExitCode)
+    + ".",
+)
+@click.version_option(package_name="gradproof")
+def main() -> None:
+    """Proofread gradients.
+
+    Is the gradient right, how sure is that, and where it is wrong, where and why?
+    """
+
+
+def _list_plants(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    from gradproof.examples.plants import PLANTS
+
+    for name, plant in PLANTS.items():
+        click.echo(f"{name}\n    {plant.description}\n    wrong: {', '.join(plant.tensors)}")
+    context.exit()
+
+
+@main.command(short_help="Check a small network with backpropagation by hand.")
+@click.option("--plant", metavar="NAME", help="Plant this bug in the gradient, and see it found.")
+@click.option(
+    "--list-plants",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_plants,
+    help="List the bugs that can be planted.",
+)
+@click.option(
+    "--dropout-on",
+    is_flag=True,
+    help="Leave dropout on, with fresh random numbers at every call, and see what that does.",
+)
+@click.option(
+    "--burn-in",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    help="Steps of training before the check.",
+)
+@click.option(
+    "--images",
+    type=click.IntRange(1, MOST_IMAGES),
+    default=32,
+    show_default=True,
+    help="Images that the loss is taken over.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=DEMO_SEED,
+    show_default=True,
+    help="Seed of the weights, the training and the images.",
+)
+@click.option(
+    "--coverage",
+    type=click.Choice(["full", "sample"]),
+    default="full",
+    show_default=True,
+    help="Check every weight, or some drawn at random from every tensor.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="With --coverage sample, how many from every tensor.",
+)
+@click.option(
+    "--steps",
+    metavar="ENTRY",
+    help="Whose error to tabulate against the step: 'conv1.weight[3, 0, 2, 1]', or a whole tensor. "
+    "The worst weight by default.",
+)
+@click.option("--progress/--no-progress", default=True, help="Whether to show a progress bar.")
+def demo(
+    plant: str | None,
+    dropout_on: bool,
+    burn_in: int,
+    images: int,
+    seed: int,
+    coverage: str,
+    samples: int,
+    steps: str | None,
+    progress: bool,
+) -> None:
+    """Check a small convolutional network whose backpropagation is written by hand.
+
+    Some of its weights agree with a numerical derivative to 12 digits and some to 3. Is that close
+    enough, or is there a bug? It needs scikit-learn for its images, and takes about a quarter of a
+    minute.
+    """
+    with _one_line_errors():
+        from rich.console import Console
+
+        from gradproof.examples.demo import run_demo
+
+        report = run_demo(
+            Console(highlight=False),
+            plant=plant,
+            dropout_on=dropout_on,
+            burn_in=burn_in,
+            images=images,
+            seed=seed,
+            coverage=coverage,
+            samples=samples,
+            steps=steps,
+            progress=progress,
+        )
+    code = ExitCode[report.verdict.upper()]
+    if code is not ExitCode.PASS:
+        click.echo(f"Exit code {code.value}: {MEANINGS[code]}.")
+    raise SystemExit(code)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn what the user can mend into one line, and keep 1 for gradients that are wrong."""
+    from gradproof import InputError
+
+    try:
+        yield
+    except InputError as error:
+        raise Refusal(str(error)) from error
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "sklearn":
+            raise
+        raise Refusal(f"the demo needs scikit-learn for its images: {DEMO_EXTRA}") from error
+    except KeyboardInterrupt:
+        raise SystemExit(128 + 2) from None  # as shells report an interrupt; click would say 1

@@ -1,0 +1,203 @@
+"""Judge, explain and put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gradproof.coverage.kinks import try_together
+from gradproof.diagnosis import advice
+from gradproof.diagnosis.preflight import Value
+from gradproof.numerics import agreement
+from gradproof.numerics.estimate import Status, code
+from gradproof.numerics.sampling import Floats
+from gradproof.outcome.rules import RulesOfThumb, rules_of_thumb
+from gradproof.outcome.sentences import reason_of, tensor_reason, verdict_of
+from gradproof.outcome.stepping import tabulate
+from gradproof.outcome.trial import Settings, Trial
+from gradproof.report import build
+from gradproof.report.entries import VERDICTS, Entries
+from gradproof.report.model import Customary, Finding, Report, TensorReport
+from gradproof.subjects.numpy import ArraySubject
+from gradproof.verdict import (
+    IMPRECISE,
+    JOINTLY_WRONG,
+    REASONS,
+    Judgement,
+    judge,
+    of_tensor,
+    overall,
+)
+
+
+def empty_report(subject: ArraySubject, settings: Settings, value: Value) -> Report:
+    """The report where nothing could be compared."""
+    nothing = build.spread(np.empty(0))
+    stopper = value.findings[-1]
+    return Report(
+        verdict="inconclusive",
+        reason=stopper.message,
+        tensors={},
+        entries=Entries.empty(subject.names, subject.shapes),
+        findings=value.findings,
+        norm_ratio=np.nan,
+        max_relative_error=np.nan,
+        sign_mismatches=0,
+        digits_agree=nothing,
+        digits_attainable=nothing,
+        evaluations=subject.evaluations,
+        gradient_evaluations=0,
+        seconds=0.0,
+        noise=value.jitter,
+        seed=settings.seed,
+        coverage=settings.coverage,
+        resolution=settings.resolution,
+        value=value.value,
+    )
+
+
+def make_report(trial: Trial, settings: Settings, rng: np.random.Generator) -> Report:
+    """Judge, explain and put together. Spends evaluations on kinks, customary steps and the table."""
+    subject = trial.subject
+    judgement = judge(
+        trial.request, trial.numeric, value=trial.value.value, resolution=settings.resolution
+    )
+    together = _test_kinks(trial, judgement, rng)
+    rules = rules_of_thumb(trial, settings, judgement)
+    entries = _entries(trial, judgement)
+    tensors = _tensors(trial, entries, judgement, rules)
+    findings = [*trial.value.findings, *trial.claim.findings, *together]
+    findings += _advice(trial, judgement, tensors, rules.overall)
+    steps = tabulate(trial, settings, judgement, rules)
+    verdict = overall([t.verdict for t in tensors.values()] + [verdict_of(f) for f in findings])
+    smooth = build.smooth_part(entries)
+    analytic, numeric = smooth["analytic"], smooth["numeric"]
+    agree, attainable = build.digits(smooth)
+    return Report(
+        verdict=verdict,
+        reason=reason_of(verdict, tensors, findings),
+        tensors=tensors,
+        entries=entries,
+        findings=tuple(findings),
+        norm_ratio=agreement.norm_ratio(analytic, numeric),
+        max_relative_error=agreement.max_relative_error(analytic, numeric),
+        sign_mismatches=agreement.sign_mismatches(analytic, numeric),
+        digits_agree=agree,
+        digits_attainable=attainable,
+        evaluations=subject.evaluations,
+        gradient_evaluations=trial.claim.calls,
+        seconds=0.0,
+        noise=trial.noise,
+        seed=settings.seed,
+        coverage=settings.coverage,
+        resolution=settings.resolution,
+        value=trial.value.value,
+        customary=rules.overall,
+        steps=steps,
+    )
+
+
+def _test_kinks(trial: Trial, judgement: Judgement, rng: np.random.Generator) -> list[Finding]:
+    """Test entries at a kink together; where they do not fit, all of them are mismatches."""
+    at = np.flatnonzero(judgement.verdict == VERDICTS.index("kink"))
+    # One entry by itself has been tested already; two make a gradient.
+    if len(at) < 2:
+        return []
+    request, numeric = trial.request, trial.numeric
+    result = try_together(
+        trial.subject,
+        trial.places[at],
+        request.claim[at],
+        numeric.value[at],
+        numeric.half_jump[at],
+        request.scale[at],
+        trial.noise,
+        rng,
+    )
+    if result.fits:
+        return []
+    judgement.verdict[at] = VERDICTS.index("mismatch")
+    judgement.reason[at] = JOINTLY_WRONG
+    message = (
+        f"the {len(at)} entries at a kink are acceptable one by one, but not together: along a direction "
+        f"over them the analytic slope is {result.analytic:.6g}, while f's slopes around the point lie "
+        f"between {result.low:.6g} and {result.high:.6g}; the gradient is no subgradient"
+    )
+    names = sorted({trial.subject.names[k] for k in trial.places.tensor[at]})
+    evidence = {
+        "analytic": result.analytic,
+        "slopes": (result.low, result.high),
+        "error": result.error,
+        "directions": result.directions,
+        "tensors": tuple(names),
+    }
+    return [Finding("kink-inconsistent", message, names[0], "bug", evidence)]
+
+
+def _entries(trial: Trial, judgement: Judgement) -> Entries:
+    subject, request, numeric = trial.subject, trial.request, trial.numeric
+    reasons, codes = [*REASONS], judgement.reason.copy()
+    at_kink = np.flatnonzero((numeric.status == code(Status.KINK)) & (numeric.half_jump != 0.0))
+    for i in at_kink:
+        left, right = (
+            numeric.value[i] - numeric.half_jump[i],
+            numeric.value[i] + numeric.half_jump[i],
+        )
+        sentence = f"{REASONS[codes[i]]} (left {left:.6g}, right {right:.6g})"
+        codes[i] = len(reasons)
+        reasons.append(sentence)
+    return Entries(
+        names=subject.names,
+        shapes=subject.shapes,
+        tensor_code=trial.places.tensor,
+        flat_index=trial.places.index,
+        value=request.center,
+        analytic=request.claim,
+        numeric=numeric.value,
+        error=numeric.error,
+        rounding=request.rounding,
+        verdict_code=judgement.verdict,
+        reason_code=codes,
+        reasons=tuple(reasons),
+    )
+
+
+def _tensors(
+    trial: Trial,
+    entries: Entries,
+    judgement: Judgement,
+    rules: RulesOfThumb,
+) -> dict[str, TensorReport]:
+    tensors = {}
+    for k, name in enumerate(trial.subject.names):
+        here = trial.places.tensor == k
+        verdict = of_tensor(judgement.verdict[here])
+        own = entries.filter(where=here)
+        reason = tensor_reason(verdict, own)
+        tensors[name] = build.tensor_report(
+            name, trial.subject.shapes[k], own, verdict, reason, rules.of_tensor.get(k, ())
+        )
+    return tensors
+
+
+def _advice(
+    trial: Trial,
+    judgement: Judgement,
+    tensors: dict[str, TensorReport],
+    customary: Sequence[Customary],
+) -> list[Finding]:
+    counts = {name: t.counts["kink"] for name, t in tensors.items()}
+    sizes = {name: t.checked for name, t in tensors.items()}
+    numeric: dict[str, Floats] = {
+        name: trial.numeric.value[trial.places.tensor == k]
+        for k, name in enumerate(trial.subject.names)
+    }
+    imprecise = np.bincount(
+        trial.places.tensor[judgement.reason == IMPRECISE], minlength=len(tensors)
+    )
+    return [
+        *advice.about_precision(dict(zip(tensors, imprecise.tolist(), strict=True)), sizes),
+        *advice.about_kinks(counts, sizes, customary),
+        *advice.about_start(trial.subject.names, trial.subject.point, numeric),
+    ]

@@ -1,0 +1,68 @@
+"""The sentences that a report gives as its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gradproof.report.entries import Entries
+from gradproof.report.model import Finding, Severity, TensorReport, Verdict
+
+_CONSEQUENCE: Mapping[Severity, Verdict] = {
+    "bug": "fail",
+    "warning": "inconclusive",
+    "info": "pass",
+}
+
+
+def verdict_of(finding: Finding) -> Verdict:
+    return _CONSEQUENCE[finding.severity]
+
+
+def tensor_reason(verdict: Verdict, entries: Entries) -> str:
+    counts = entries.counts()
+    if len(entries) == 0:
+        return "empty: nothing to check"
+    if verdict == "fail":
+        wrong = entries.filter(verdict="mismatch")
+        return f"{len(wrong)} of {len(entries)} entries: {wrong.worst(1)[0].reason}"
+    if verdict == "inconclusive":
+        open_ = entries.filter(verdict="unresolved")
+        return f"{len(open_)} of {len(entries)} entries: {open_.worst(1)[0].reason}"
+    kinks = counts.get("kink", 0)
+    rest = f", {kinks} of them at a kink, between its one-sided slopes" if kinks else ""
+    return f"all {len(entries)} entries agree within their error bars{rest}"
+
+
+def reason_of(
+    verdict: Verdict, tensors: dict[str, TensorReport], findings: Sequence[Finding]
+) -> str:
+    if verdict == "pass":
+        kinks = {n: t.counts["kink"] for n, t in tensors.items() if t.counts["kink"]}
+        crossed = {
+            n: t.customary[0].kinks
+            for n, t in tensors.items()
+            if t.customary and t.customary[0].kinks
+        }
+        reason = "every entry agrees to all the digits that its numeric value is worth"
+        if kinks:
+            reason += "; at a kink: " + _listed(kinks)
+        if crossed:
+            h = next(t.customary[0].step for t in tensors.values() if t.customary)
+            reason += f"; kinks within h = {h:.0e}, stepped around: " + _listed(crossed)
+        return reason
+    concerned = [t for t in tensors.values() if t.verdict == verdict]
+    if concerned:
+        names = ", ".join(t.name for t in concerned[:4]) + (", ..." if len(concerned) > 4 else "")
+        return (
+            f"{names}: {concerned[0].reason}"
+            if len(concerned) == 1
+            else (
+                f"{len(concerned)} of {len(tensors)} tensors ({names}); {concerned[0].name}: "
+                f"{concerned[0].reason}"
+            )
+        )
+    return next(f.message for f in findings if verdict_of(f) == verdict)
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{n} in {name}" for name, n in counts.items())

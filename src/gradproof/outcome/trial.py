@@ -1,0 +1,36 @@
+"""What was asked, and everything that was found out about one function and one claim."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gradproof.coverage.climb import Numeric, Request
+from gradproof.diagnosis.preflight import Claim, Value
+from gradproof.subjects.base import Places
+from gradproof.subjects.numpy import ArraySubject
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the caller asked for."""
+
+    coverage: str
+    samples: int
+    resolution: float
+    seed: int
+    customary: tuple[float, ...]
+    steps: str | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Everything that was found out about one function and one claim."""
+
+    subject: ArraySubject
+    value: Value
+    claim: Claim
+    places: Places
+    request: Request
+    numeric: Numeric
+    noise: float
+    reach: float

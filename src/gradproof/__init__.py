@@ -1,10 +1,16 @@
-"""gradproof proofreads gradients: is this gradient right, how sure is that, and where is it wrong?"""
+"""Proofreads gradients: is this gradient right, how sure is that, and where is it wrong?"""
 
-from gradproof._errors import GradientMismatch, GradproofError, Inconclusive, InputError
-from gradproof.check import assert_gradients, check
-from gradproof.numerics.derivative import derivative
-from gradproof.numerics.estimate import Estimate
-from gradproof.report.model import Finding, Report
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradproof._errors import GradientMismatch, GradproofError, Inconclusive, InputError
+    from gradproof.check import assert_gradients, check
+    from gradproof.numerics.derivative import derivative
+    from gradproof.numerics.estimate import Estimate
+    from gradproof.report.model import Finding, Report
 
 __all__ = [
     "Estimate",
@@ -18,3 +24,39 @@ __all__ = [
     "check",
     "derivative",
 ]
+
+# Names are imported when they are first asked for: `gradproof --help` needs no NumPy.
+_HOMES = {
+    "Estimate": "gradproof.numerics.estimate",
+    "Finding": "gradproof.report.model",
+    "GradientMismatch": "gradproof._errors",
+    "GradproofError": "gradproof._errors",
+    "Inconclusive": "gradproof._errors",
+    "InputError": "gradproof._errors",
+    "Report": "gradproof.report.model",
+    "assert_gradients": "gradproof.check",
+    "check": "gradproof.check",
+    "derivative": "gradproof.numerics.derivative",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+class _Package(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        # Importing the module gradproof.check would put it where the function of that name belongs.
+        if name not in _HOMES or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -13,7 +13,7 @@ import numpy as np
 from gradproof._errors import GradientMismatch, Inconclusive, InputError
 from gradproof.coverage import entries as coverage_entries
 from gradproof.coverage.climb import Numeric, Request, climb, ladders, look_again
-from gradproof.coverage.probe import Probes, probe, scales
+from gradproof.coverage.probe import Probes, probe, root_mean_square, scales
 from gradproof.diagnosis.preflight import Claim, Value, look_at_claim, look_at_value
 from gradproof.engines import Engine, serial
 from gradproof.numerics.noise import floor
@@ -124,7 +124,7 @@ def assert_gradients(f: Callable[[Any], Any], x: Any, grad: Any = None, **option
 def _validate(settings: Settings, grad: object) -> None:
     if settings.coverage == "probe":
         raise InputError(
-            "Expected coverage='full' or 'sample' but got coverage='probe', which does not exist yet"
+            "Expected coverage='full' or 'sample' but got coverage='probe', which is still to come"
         )
     if settings.coverage not in COVERAGES:
         raise InputError(f"Expected coverage='full' or 'sample' but got {settings.coverage!r}")
@@ -166,6 +166,7 @@ def _examine(
     return _compare(subject, value, claim, settings, rng)
 
 
+@np.errstate(all="ignore")
 def _compare(
     subject: ArraySubject,
     value: Value,
@@ -204,10 +205,7 @@ def _request(
         return chosen
 
     typical = [
-        np.full(
-            len(g), np.sqrt(np.mean(np.square(g[np.isfinite(g)]))) if np.isfinite(g).any() else 0.0
-        )
-        for g in claim.gradient
+        np.full(len(g), root_mean_square(g[np.isfinite(g)])) for g in claim.gradient
     ]
     return Request(
         center=pick(subject.point),
@@ -229,7 +227,7 @@ def _sampler(subject: ArraySubject, places: Places) -> Sampler:
 def _weigh_probes(
     sampler: Sampler, request: Request, numeric: Numeric, probes: Probes, value: float
 ) -> None:
-    """Where a probe contradicts what every entry's own bar let pass, climb the widest bars again."""
+    """Where probes contradict what every entry's own bar let pass, climb the widest bars again."""
     if not probes.contradict.all() or numeric.confirmed.any():
         return
     weight = (numeric.error + request.rounding) * request.scale

@@ -183,7 +183,7 @@ def _lengthen(
     resolution: float,
     numeric: Numeric,
 ) -> NDArray[np.bool_]:
-    """A longer pair for small derivatives, as long as resolving them takes; writes what it settles."""
+    """A pair as long as resolving a small derivative takes; writes what it settles."""
     wanted = first.error[lanes] / (0.25 * resolution * np.abs(request.claim[lanes]))
     step = np.fmin(wanted * first.step[lanes], LONGEST * request.scale[lanes])
     some = request.take(lanes)

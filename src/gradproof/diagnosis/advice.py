@@ -20,8 +20,8 @@ def about_precision(counts: Mapping[str, int], sizes: Mapping[str, int]) -> list
         return []
     listed = ", ".join(f"{n} of {sizes[name]} in {name}" for name, n in some.items())
     message = (
-        f"right to about 7 digits but no further: {listed}; the gradient, or f, is computed in single "
-        "precision or to a solver's tolerance somewhere"
+        f"right to about 7 digits but no further: {listed}; the gradient, or f, is computed in "
+        "single precision or to a solver's tolerance somewhere"
     )
     return [Finding("precision", message, evidence=some)]
 
@@ -41,19 +41,20 @@ def about_kinks(
     if at:
         listed = ", ".join(f"{n} of {sizes[name]} in {name}" for name, n in at.items())
         message = (
-            f"entries exactly at a kink (a ReLU or max at its corner): {listed}; their analytic values "
-            "lie between the two one-sided slopes"
+            f"entries exactly at a kink (a ReLU or max at its corner): {listed}; their analytic "
+            "values lie between the two one-sided slopes"
         )
         findings.append(Finding("kink", message, evidence=dict(at)))
     total = sum(sizes.values())
     crossed = max((c.kinks for c in customary), default=0)
     if total and max(crossed, sum(at.values())) > MANY * total:
-        message = (
-            f"a central difference at h = {max(c.step for c in customary):.0e} steps over a kink at "
-            f"{crossed} of {total} entries: fewer data points have fewer kinks"
-            if crossed
-            else f"{sum(at.values())} of {total} entries lie at a kink: fewer data points have fewer kinks"
-        )
+        message = f"{sum(at.values())} of {total} entries lie at a kink"
+        if crossed:
+            h = max(c.step for c in customary)
+            message = (
+                f"{crossed} of {total} entries have a kink between x - h and x + h for h = {h:.0e}"
+            )
+        message += ": fewer data points have fewer kinks"
         findings.append(Finding("many-kinks", message, evidence={"crossed": crossed, "of": total}))
     return findings
 
@@ -67,15 +68,16 @@ def about_start(
     findings = []
     if biases and len(zero) == len(biases):
         message = (
-            "all biases are zero, as at the very start of a training: units lie exactly on their kinks "
-            "and mistakes can hide behind the symmetry; train a few dozen steps first (burn in)"
+            "all biases are zero, as at the very start of a training: units lie exactly on their "
+            "kinks and mistakes can hide behind the symmetry; train a few dozen steps first "
+            "(burn in)"
         )
         findings.append(Finding("burn-in", message, evidence={"zero": tuple(zero)}))
     dead = [name for name, values in numeric.items() if values.size > 1 and not np.any(values)]
     if dead and len(dead) < len(numeric):
         message = (
-            f"f does not depend on {', '.join(dead[:4])} at this point (dead units, a zero factor?): a "
-            "wrong gradient there could not show"
+            f"f does not depend on {', '.join(dead[:4])} at this point (dead units, a zero "
+            "factor?): a wrong gradient there could not show"
         )
         findings.append(Finding("no-effect", message, evidence={"tensors": tuple(dead)}))
     return findings

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradproof._errors import InputError
 from gradproof.numerics.noise import difference_weights
 from gradproof.report.model import Finding, Severity
 from gradproof.subjects.base import Floats
@@ -60,12 +61,12 @@ def look_at_value(subject: ArraySubject) -> Value:
         size = float(np.max(np.abs(values)))
         is_random = not jitter <= JITTER * size
         message = (
-            f"two calls of f at the same point differ ({values[0]!r}, {values[1]!r}): is dropout on, "
-            "data drawn anew, a cache or counter kept? Fix the seed or switch it off; nothing can be "
-            "compared as it is"
+            f"two calls of f at the same point differ ({values[0]!r}, {values[1]!r}): is dropout "
+            "on, data drawn anew, a cache or counter kept? Fix the seed or switch it off; nothing "
+            "can be compared as it is"
             if is_random
-            else f"calls of f at the same point differ in the last digits (by {jitter:.1e}); taken as "
-            "noise"
+            else f"calls of f at the same point differ in the last digits (by {jitter:.1e}); taken "
+            "as noise"
         )
         evidence = {"values": tuple(values), "spread": jitter}
         severity: Severity = "warning" if is_random else "info"
@@ -88,8 +89,8 @@ def look_at_claim(
         way = [s * rng.choice([-NEAR, NEAR], size=s.shape) for s in scale]
         sides = [
             [
-                subject.claims(
-                    grad, at=[x + sign * t * w for x, w in zip(subject.point, way, strict=True)]
+                _claims_near(
+                    subject, grad, [x + sign * t * w for x, w in zip(subject.point, way, strict=True)]
                 )
                 for t in NEIGHBOURS
             ]
@@ -115,39 +116,53 @@ def look_at_claim(
     return Claim(gradient, tuple(floor), calls, tuple(findings))
 
 
+def _claims_near(
+    subject: ArraySubject, grad: object, at: Sequence[Floats]
+) -> tuple[Floats, ...]:
+    """The gradient beside x; NaN, which tells nothing of its rounding, outside of its domain."""
+    try:
+        with np.errstate(all="ignore"):
+            return subject.claims(grad, at=at)
+    except InputError:
+        raise
+    except (ArithmeticError, ValueError):
+        return tuple(np.full(len(x), np.nan) for x in at)
+
+
 def _about_inputs(subject: ArraySubject) -> list[Finding]:
     findings = []
     if subject.promoted:
         message = (
-            f"x is in single precision ({', '.join(subject.promoted[:4])}); f is evaluated in double "
-            "precision, where a derivative can be told from rounding"
+            f"x is in single precision ({', '.join(subject.promoted[:4])}); f is evaluated in "
+            "double precision, where a derivative can be told from rounding"
         )
         findings.append(
             Finding("single-precision", message, evidence={"tensors": subject.promoted})
         )
     if subject.kept:
         message = (
-            f"f does not take double precision; {', '.join(subject.kept[:4])} stay as they are, and "
-            "few digits can be attained"
+            f"f does not take double precision; {', '.join(subject.kept[:4])} stay as they are, "
+            "and few digits can be attained"
         )
         findings.append(Finding("single-precision", message, evidence={"tensors": subject.kept}))
     if subject.output_dtype.kind == "f" and subject.output_dtype.itemsize < 8:
         message = (
-            f"f returns {subject.output_dtype}: it computes in less than double precision somewhere, "
-            "and few digits can be attained"
+            f"f returns {subject.output_dtype}: it computes in less than double precision "
+            "somewhere, and few digits can be attained"
         )
         findings.append(
             Finding("single-precision", message, evidence={"dtype": str(subject.output_dtype)})
         )
     if subject.mutates:
         message = (
-            f"f changes its argument in place ({', '.join(subject.mutates[:4])}); it gets a copy at "
-            "every call, and x itself is as it was"
+            f"f changes its argument in place ({', '.join(subject.mutates[:4])}); it gets a copy "
+            "at every call, and x itself is as it was"
         )
         findings.append(Finding("mutates-input", message, evidence={"tensors": subject.mutates}))
     return findings
 
 
+@np.errstate(all="ignore")
 def _about_repeats(
     subject: ArraySubject, first: Sequence[Floats], second: Sequence[Floats]
 ) -> list[Finding]:
@@ -176,8 +191,8 @@ def _own_rounding(gradient: Floats, right: Floats, left: Floats) -> Floats:
     tensor's median; scatter of more than a hundredth is no rounding either.
     """
     weights = difference_weights(NEIGHBOURS, 2)
-    moves = np.concatenate([weights @ right, weights @ left])
     with np.errstate(all="ignore"):
+        moves = np.concatenate([weights @ right, weights @ left])
         sigma = np.sqrt(np.mean(np.square(moves), axis=0))
         # At an optimum the claim itself is 0, but not its terms nor its neighbours.
         size = np.fmax(np.abs(gradient), np.max(np.abs([*right, *left]), axis=0))

@@ -34,7 +34,10 @@ def step_table(
 
     Args:
         label: the entry's or the tensor's name.
-        analytic, numeric, error, rounding: what is claimed and what was found, (entries,).
+        analytic: what is claimed, (entries,).
+        numeric: what was found, (entries,).
+        error: half-width of the bar around `numeric`, (entries,).
+        rounding: the claim's own rounding, (entries,).
         slopes: central differences, (steps, entries).
         levels: noise of the values they were made of, (steps, entries).
         steps: h, from coarse to fine.
@@ -134,13 +137,14 @@ def _explain(
         )
     if np.isfinite(drop):
         return "kink", (
-            f"the gap drops suddenly, to {gap[best]:.1e}, once the step is {drop:.0e} or shorter: a "
-            "kink lies between x - h and x + h at longer steps and outside at shorter ones"
+            f"the gap drops suddenly, to {gap[best]:.1e}, once the step is {drop:.0e} or shorter: "
+            "a kink lies between x - h and x + h at longer steps and outside at shorter ones"
         )
     if np.isfinite(order) and order > 1.0:
         return "truncation", (
-            f"the gap falls as h^{order:.1f} down to {gap[best]:.1e} at h = {steps[best]:.0e}, which is "
-            "truncation (h^2 f'''/6), and then rises as 1/h, which is rounding: the gradient is right"
+            f"the gap falls as h^{order:.1f} down to {gap[best]:.1e} at h = {steps[best]:.0e}, "
+            "which is truncation (h^2 f'''/6), and then rises as 1/h, which is rounding: the "
+            "gradient is right"
         )
     if np.all(gap <= 10.0 * bar) or best == 0:
         return "rounding", (

@@ -254,7 +254,13 @@ def _conclude(
         excess[at] = there.excess[better]
     kink = jump.is_kink & np.isfinite(value)
     status[kink] = code(Status.KINK)
-    truncation[kink] += jump.error[kink]
+    if kink.any():
+        # The two sides may bend differently: the central difference is off by t then, not by t^2.
+        jitter = ladder.level(noise)[kink] / (np.sqrt(2.0) * ladder.steps[kink])
+        mean = extrapolate(ladder.central()[kink], ladder.steps[kink], jitter, power=1)
+        value[kink], rounding[kink], last[kink] = mean.value, mean.rounding, mean.last
+        truncation[kink] = mean.truncation + jump.error[kink]
+        excess[kink] = mean.excess
     status[~np.isfinite(value)] = code(Status.UNRESOLVED)
     status[np.isnan(ladder.value)] = code(Status.UNDEFINED)
     undefined = np.isnan(ladder.value)

@@ -31,8 +31,8 @@ class Jump:
 def find_jump(ladder: Ladder, noise: Floats) -> Jump:
     """Half of (right slope - left slope) at each centre.
 
-    A kink must show at the finest rungs too: every rung where half of the jump would stand out of
-    the noise must show at least half of it.
+    A kink must show at the finest rungs too: from the finest rung used on, every rung where half of
+    the jump would stand out of the noise must show at least half of it.
     """
     even = ladder.even()
     # Values at x+t, x-t and x: the standard deviation of s is sqrt(1/4 + 1/4 + 1) noise.
@@ -42,7 +42,7 @@ def find_jump(ladder: Ladder, noise: Floats) -> Jump:
     half = found.value
     with np.errstate(invalid="ignore"):
         visible = np.isfinite(even) & (np.abs(half)[:, None] > 8.0 * jitter)
-        visible &= ladder.steps <= _at(ladder.steps, found.first)[:, None]
+        visible &= ladder.steps <= _at(ladder.steps, found.last)[:, None]
         shown = np.abs(even - half[:, None]) <= 0.5 * np.abs(half)[:, None]
         stands_out = np.abs(half) > CERTAINTY * error
     is_kink = stands_out & visible.any(axis=1) & (shown | ~visible).all(axis=1)

@@ -58,7 +58,7 @@ def empty_report(subject: ArraySubject, settings: Settings, value: Value) -> Rep
 
 
 def make_report(trial: Trial, settings: Settings, rng: np.random.Generator) -> Report:
-    """Judge, explain and put together. Spends evaluations on kinks, customary steps and the table."""
+    """Spend the last evaluations (joint kinks, fixed steps, the step table) and report."""
     subject = trial.subject
     judgement = judge(
         trial.request, trial.numeric, value=trial.value.value, resolution=settings.resolution
@@ -120,9 +120,9 @@ def _test_kinks(trial: Trial, judgement: Judgement, rng: np.random.Generator) ->
     judgement.verdict[at] = VERDICTS.index("mismatch")
     judgement.reason[at] = JOINTLY_WRONG
     message = (
-        f"the {len(at)} entries at a kink are acceptable one by one, but not together: along a direction "
-        f"over them the analytic slope is {result.analytic:.6g}, while f's slopes around the point lie "
-        f"between {result.low:.6g} and {result.high:.6g}; the gradient is no subgradient"
+        f"the {len(at)} entries at a kink are acceptable one by one, but not together: along a "
+        f"direction over them the analytic slope is {result.analytic:.6g}, while f's slopes around "
+        f"the point lie between {result.low:.6g} and {result.high:.6g}; it is no subgradient"
     )
     names = sorted({trial.subject.names[k] for k in trial.places.tensor[at]})
     evidence = {

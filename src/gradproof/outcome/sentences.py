@@ -15,10 +15,12 @@ _CONSEQUENCE: Mapping[Severity, Verdict] = {
 
 
 def verdict_of(finding: Finding) -> Verdict:
+    """What a finding's severity does to the verdict."""
     return _CONSEQUENCE[finding.severity]
 
 
 def tensor_reason(verdict: Verdict, entries: Entries) -> str:
+    """Why a tensor got its verdict, from its entries."""
     counts = entries.counts()
     if len(entries) == 0:
         return "empty: nothing to check"
@@ -36,6 +38,7 @@ def tensor_reason(verdict: Verdict, entries: Entries) -> str:
 def reason_of(
     verdict: Verdict, tensors: dict[str, TensorReport], findings: Sequence[Finding]
 ) -> str:
+    """Why the whole got its verdict: what a reader of one line needs."""
     if verdict == "pass":
         kinks = {n: t.counts["kink"] for n, t in tensors.items() if t.counts["kink"]}
         crossed = {

@@ -82,7 +82,8 @@ def _chosen(
             return rows, wanted
         raise InputError(f"Expected an entry that is checked but got steps={wanted!r}")
     raise InputError(
-        f"Expected one of {', '.join(subject.names[:8])}, or an entry of it, but got steps={wanted!r}"
+        f"Expected one of {', '.join(subject.names[:8])}, or an entry of it, "
+        f"but got steps={wanted!r}"
     )
 
 

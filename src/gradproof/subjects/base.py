@@ -34,9 +34,10 @@ class Places:
 class Subject(Protocol):
     """A scalar function of named tensors, around one point.
 
-    `point` holds the tensors flattened, in float64 (exactly the values that f sees). An array-valued
-    f is contracted with a cotangent, so that every value is one number. Points outside the domain
-    (f returns NaN or infinity, or raises ArithmeticError or ValueError) have the value NaN.
+    `point` holds the tensors flattened, in float64 (exactly the values that f sees). An
+    array-valued f is contracted with a cotangent, so that every value is one number. Points outside
+    the domain (f returns NaN or infinity, or raises ArithmeticError or ValueError) have the value
+    NaN.
     """
 
     names: tuple[str, ...]

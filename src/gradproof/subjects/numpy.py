@@ -32,7 +32,7 @@ class ArraySubject:
         output_dtype: dtype of f's value.
         cotangent: what an array-valued f is contracted with, in `output_shape`.
         claim_dtype: the least precise dtype in the last claim.
-        mutates: names of tensors that f changed in place (it gets copies from then on).
+        mutates: names of tensors that f changed in place (it gets copies at every call).
     """
 
     def __init__(
@@ -56,12 +56,17 @@ class ArraySubject:
         self._f, self._batch, self._engine = f, f_batch, engine
         given = [np.array(leaf) for leaf in self.tree.leaves]
         self._work, first = self._first_call(given)
-        less = tuple(n for n, g in zip(self.names, given, strict=True) if g.dtype.itemsize < 8)
+        less: tuple[str, ...] = tuple(
+            n for n, g in zip(self.names, given, strict=True) if g.dtype.itemsize < 8
+        )
         is_promoted = all(w.dtype == np.float64 for w in self._work)
-        self.promoted, self.kept = (less, ()) if is_promoted else ((), less)
+        self.promoted: tuple[str, ...] = less if is_promoted else ()
+        self.kept: tuple[str, ...] = () if is_promoted else less
         self.point: tuple[Floats, ...] = tuple(w.astype(np.float64).ravel() for w in self._work)
         self._dtypes = [w.dtype for w in self._work]
         output = _as_number_array(first, "f")
+        if output.size == 0:
+            raise InputError(f"Expected f to return at least one number but got shape {output.shape}")
         self.output_shape, self.output_dtype = output.shape, output.dtype
         self.cotangent = self._choose_cotangent(cotangent, output, rng)
         if f_batch is not None:
@@ -143,7 +148,8 @@ class ArraySubject:
         jacobian = self.tree.match(result, argument="grad", prefix=self.output_shape)
         self._note_dtype(jacobian)
         weights = self.cotangent.ravel()
-        return tuple(weights @ j.reshape(weights.size, -1).astype(float) for j in jacobian)
+        with np.errstate(all="ignore"):
+            return tuple(weights @ j.reshape(weights.size, -1).astype(float) for j in jacobian)
 
     def describe(self, tensor: int, index: int) -> str:
         """An entry as one writes it: `conv1.weight[3, 0, 2, 1]`."""
@@ -160,6 +166,7 @@ class ArraySubject:
         except (TypeError, ValueError, ArithmeticError):
             if all(leaf.dtype == np.float64 for leaf in given):
                 raise
+        self.evaluations += 1
         return given, self._watched(given)
 
     def _watched(self, leaves: list[NDArray[Any]]) -> object:
@@ -172,9 +179,8 @@ class ArraySubject:
         return result
 
     def _call(self, leaves: list[NDArray[Any]]) -> object:
-        if self.mutates:
-            leaves = [leaf.copy() for leaf in leaves]
-        return self._f(self.tree.unflatten(leaves))
+        # Copies: f may write to its argument, or keep it to compare the next one with.
+        return self._f(self.tree.unflatten([leaf.copy() for leaf in leaves]))
 
     def _contract(self, result: object) -> float:
         output = _as_number_array(result, "f")
@@ -182,7 +188,8 @@ class ArraySubject:
             raise InputError(
                 f"Expected f to return shape {self.output_shape} again but got {output.shape}"
             )
-        return float(np.dot(output.ravel().astype(np.float64), self.cotangent.ravel()))
+        with np.errstate(all="ignore"):
+            return float(np.dot(output.ravel().astype(np.float64), self.cotangent.ravel()))
 
     def _guarded(self, leaves: list[NDArray[Any]]) -> float:
         try:
@@ -261,20 +268,15 @@ class ArraySubject:
         self, cotangent: object, output: NDArray[Any], rng: np.random.Generator
     ) -> Floats:
         if cotangent is not None:
-            given = np.asarray(cotangent, dtype=np.float64)
-            if given.shape != output.shape:
-                raise InputError(
-                    f"Expected cotangent of f's shape {output.shape} but got {given.shape}"
-                )
-            return given
+            return _as_cotangent(cotangent, output.shape)
         if output.size == 1:
             return np.ones(output.shape)
         # Bounded away from 0, so that no output is lost; outputs of very different size are
         # brought to one, so that none swamps another.
         size = np.abs(output.astype(np.float64))
-        typical = np.sqrt(np.mean(size[np.isfinite(size)] ** 2)) if np.isfinite(size).any() else 1.0
-        scale = np.maximum(np.nan_to_num(size), 1e-3 * typical)
-        scale = np.where(scale > 0, scale, 1.0) / (typical or 1.0)
+        size = np.where(np.isfinite(size), size, 0.0)
+        typical = float(size.max()) or 1.0
+        scale = np.maximum(size / typical, 1e-3)
         sign = rng.choice([-1.0, 1.0], size=output.shape)
         weights: Floats = sign * rng.uniform(0.5, 1.5, size=output.shape) / scale
         return weights
@@ -326,6 +328,16 @@ def _as_number_array(result: object, name: str) -> NDArray[Any]:
     else:
         came = f"{name}(x)={reprlib.repr(result)} of {type(result)}"
     raise InputError(f"Expected {name} to return a real number or an array of them but got {came}")
+
+
+def _as_cotangent(cotangent: object, shape: tuple[int, ...]) -> Floats:
+    given = np.asarray(cotangent)
+    if given.dtype.kind not in "fiub" or not np.isfinite(given).all() or not given.any():
+        came = f"cotangent={reprlib.repr(cotangent)}"
+        raise InputError(f"Expected finite real numbers that are not all 0 but got {came}")
+    if given.shape != shape:
+        raise InputError(f"Expected cotangent of f's shape {shape} but got {given.shape}")
+    return given.astype(np.float64)
 
 
 def _demand_callable(name: str, value: object) -> None:

@@ -14,10 +14,13 @@ from gradproof.numerics.kinks import Jump, find_jump
 from gradproof.numerics.ladder import REGULAR, STEPS, Ladder
 from gradproof.numerics.noise import COST as TABLE_COST
 from gradproof.numerics.noise import Noise, floor, measure_noise
-from gradproof.numerics.sampling import Floats, Lanes, Sampler
+from gradproof.numerics.sampling import EPS, Floats, Lanes, Sampler
 
 #: A relative bar below which no more evaluations are spent.
 SHARP = 1e-12
+#: A relative bar above which steps between the rungs are taken as well.
+BLUNT = 1e-10
+ABOVE, BELOW = 2, 12
 #: Rungs a Richardson tableau needs before its own differences mean something.
 ENOUGH = 4
 
@@ -159,6 +162,7 @@ def estimate(
     best = _solve(ladder, noise)
     best = _climb_up(ladder, noise, best)
     best = _climb_down(ladder, noise, best)
+    best = _fill_in(ladder, noise, best)
     return _conclude(ladder, noise, best, find_jump(ladder, noise), spent)
 
 
@@ -169,12 +173,12 @@ def _solve(ladder: Ladder, noise: Floats) -> Extrapolation:
 
 def _climb_up(ladder: Ladder, noise: Floats, best: Extrapolation) -> Extrapolation:
     """Take longer steps where the top rung is still ruled by rounding."""
-    for column in range(REGULAR.start - 1, -1, -1):
+    for column in range(REGULAR.start - 2, -1, -2):
         blunt = best.rounding > SHARP * np.abs(best.value)
-        wanted = (best.first == column + 1) & (best.rounding > best.truncation) & blunt
+        wanted = (best.first == column + 2) & (best.rounding > best.truncation) & blunt
         if not wanted.any():
             break
-        ladder.climb(np.flatnonzero(wanted), range(column, column + 1))
+        ladder.climb(np.flatnonzero(wanted), [column])
         best = _solve(ladder, noise)
     return best
 
@@ -184,13 +188,27 @@ def _climb_down(ladder: Ladder, noise: Floats, best: Extrapolation) -> Extrapola
     bottom = REGULAR.stop
     slopes = ladder.central()[:, :bottom]
     few = np.isfinite(slopes).sum(axis=1) < ENOUGH
-    cramped = best.first >= bottom - ENOUGH
+    cramped = best.first >= bottom - 2 * ENOUGH
     rough = ~(best.truncation + best.rounding <= 1e-3 * np.abs(best.value))
     wanted = np.flatnonzero((few | cramped | rough) & np.isfinite(ladder.value))
     wanted = wanted[~_is_flat(ladder, wanted)]
     if len(wanted) == 0:
         return best
-    ladder.climb(wanted, range(bottom, len(STEPS)))
+    ladder.climb(wanted, range(bottom, len(STEPS), 2))
+    return _solve(ladder, noise)
+
+
+def _fill_in(ladder: Ladder, noise: Floats, best: Extrapolation) -> Extrapolation:
+    """Take steps between the rungs around the best ones where noise rules."""
+    blunt = best.truncation + best.rounding > BLUNT * np.abs(best.value)
+    lanes = np.flatnonzero(blunt & (best.first >= 0))
+    lanes = lanes[~_is_flat(ladder, lanes)]
+    if len(lanes) == 0:
+        return best
+    column = np.arange(len(STEPS))
+    top = best.first[lanes, None]
+    between = (column % 2 == 1) & (column > top - ABOVE) & (column < top + BELOW)
+    ladder.fill(lanes, between)
     return _solve(ladder, noise)
 
 
@@ -244,8 +262,9 @@ def _conclude(
         edge = np.flatnonzero((central < 2) & (np.isfinite(slopes).sum(axis=1) >= 2))
         if len(edge) == 0:
             continue
-        jitter = np.sqrt(2.0) * ladder.level(noise) / ladder.steps
-        there = extrapolate(slopes[edge], ladder.steps[edge], jitter[edge], power=1)
+        steps = ladder.steps[edge]
+        jitter, shared = ladder.level(noise)[edge] / steps, noise[edge, None] / steps
+        there = extrapolate(slopes[edge], steps, jitter, power=1, shared=shared)
         better = there.truncation + there.rounding < truncation[edge] + rounding[edge]
         at = edge[better]
         status[at] = code(Status.ONE_SIDED)
@@ -265,6 +284,8 @@ def _conclude(
     status[np.isnan(ladder.value)] = code(Status.UNDEFINED)
     undefined = np.isnan(ladder.value)
     value[undefined], truncation[undefined] = np.nan, np.inf
+    # The value is a rounded number itself.
+    rounding = rounding + EPS * np.abs(np.nan_to_num(value, posinf=0.0, neginf=0.0))
     rows = np.arange(len(value))
     return Estimates(
         value=value,

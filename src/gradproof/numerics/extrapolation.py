@@ -1,39 +1,53 @@
-"""Richardson extrapolation over a ladder of steps, with a bar made of two parts.
+"""Least-squares extrapolation over a ladder of steps, with a bar made of two parts.
 
-Slopes at geometrically shrinking steps are off by truncation, c t^p + c' t^2p + ..., and by
-rounding, noise / t. Every entry T[k, m] of the Richardson tableau (rungs k..k+m combined) is a
-candidate; each gets a truncation part from its neighbour in the tableau and a rounding part from
-the noise and its weights; the candidate with the smallest bar wins. A candidate is only believed as
-far as *all finer rungs* allow: what they deviate from its polynomial is noise that its bar must
-include. That is what keeps two coarse rungs which agree by accident from being believed (compare
-Lepski's rule for choosing a bandwidth, Theory Probab. Appl. 35 (1991)).
+Slopes at shrinking steps t are a polynomial in t^p plus rounding, noise / t: central differences
+have p = 2, one-sided ones p = 1. Richardson's extrapolation interpolates a few of them; here the
+polynomial is fitted to *every* rung from a top one down, each weighted by its rounding, which
+interpolates where rounding is small and averages where it is not. Every top and every order is a
+candidate with a bar:
+
+- rounding: the fit's standard deviation, times what its residuals exceed the noise by;
+- truncation: what the next order, and the same order from lower tops, make of the value.
+
+The candidate with the smallest bar wins (compare Lepski's rule for choosing a bandwidth, Theory
+Probab. Appl. 35 (1991)). Residuals and lower tops are what keeps two coarse rungs that agree by
+accident from being believed.
 """
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gradproof.numerics.sampling import Floats
+from gradproof.numerics.sampling import TINY, Floats
 
+#: Highest power of t^p in a candidate; one more is fitted, to see what it changes.
 MAX_ORDER = 5
-#: Standard deviations of rounding in a bar. Rounding errors are bounded rather than Gaussian, but
-#: the noise level itself is only known to a factor.
+#: Standard deviations of rounding in a bar: the noise level itself is only known to a factor, and
+#: the smallest of many bars belongs to a lucky candidate.
 SIGMAS = 6.0
-SAFETY = 2.0
-ACCIDENT = 4.0
-DOUBT = 1.0
+#: Truncation in a bar, over the largest change that another order or top makes.
+SAFETY = 1.25
+#: A change foretold by a longer top counts this many times.
+ACCIDENT = 2.0
+#: How many columns down the lower tops go that a candidate is compared with.
+REACH = 4
+#: Residuals that a candidate needs beyond its own coefficients.
+SPARE = 2
+#: Lanes fitted at once, for the sake of memory.
+CHUNK = 256
 
 
 @dataclass(frozen=True)
 class Extrapolation:
     """The best candidate of each lane; every array has shape (lanes,).
 
-    `excess` is the factor by which the finer rungs deviate more than the noise explains (at least
-    1); `first` and `last` the coarsest and finest rung used, -1 where nothing could be said.
+    `excess` is the factor by which the residuals exceed the noise (at least 1); `first` the
+    coarsest rung used, `last` the finest it would need without averaging; -1 where nothing could be
+    said.
     """
 
     value: Floats
@@ -44,144 +58,224 @@ class Extrapolation:
     last: NDArray[np.intp]
 
 
-def weights(steps: Floats, power: int) -> Floats:
-    """Weights of the slopes at `steps` in their full extrapolation to t = 0.
-
-    The value at 0 of the interpolating polynomial in t^power (Lagrange's form).
-
-    >>> weights(np.array([4.0, 1.0]), power=2).round(4).tolist()
-    [-0.0667, 1.0667]
-    """
-    nodes = steps**power
-    others = ~np.eye(len(nodes), dtype=np.bool_)
-    ratio = nodes[None, :] / (nodes[None, :] - nodes[:, None] + np.eye(len(nodes)))
-    product: Floats = np.prod(np.where(others, ratio, 1.0), axis=1)
-    return product
-
-
 def extrapolate(
     slopes: Floats,
     steps: Floats,
     jitter: Floats,
     *,
     power: int,
+    shared: Floats | None = None,
 ) -> Extrapolation:
-    """The best Richardson candidate per lane.
+    """The best candidate per lane.
 
     Args:
         slopes: (lanes, rungs), from coarse to fine, NaN where a rung does not exist.
-        steps: (lanes, rungs), the steps t, in the same ratios in every lane (but for rounding).
+        steps: (lanes, rungs), the steps t.
         jitter: (lanes, rungs), standard deviation of each slope from noise in the values.
         power: 2 for central differences, 1 for one-sided ones.
+        shared: (lanes, rungs), standard deviation of each slope from noise that all rungs have in
+            common (that of f at the centre).
+
+    >>> t = np.array([[0.4, 0.2, 0.1, 0.05, 0.025]])
+    >>> best = extrapolate(np.cos(1.0) * np.sin(t) / t, t, 1e-15 / t, power=2)
+    >>> abs(best.value[0] - np.cos(1.0)) < 1e-7
+    True
     """
-    lanes, rungs = slopes.shape
-    best = _Best(lanes)
-    tableau, lower = slopes, np.zeros_like(slopes)
+    if shared is None:
+        shared = np.zeros_like(slopes)
+    lanes = len(slopes)
+    result = Extrapolation(
+        np.full(lanes, np.nan),
+        np.full(lanes, np.inf),
+        np.full(lanes, np.inf),
+        np.ones(lanes),
+        np.full(lanes, -1, dtype=np.intp),
+        np.full(lanes, -1, dtype=np.intp),
+    )
     with np.errstate(all="ignore"):
-        for order in range(min(MAX_ORDER, rungs - 1) + 1):
-            if order == 0:
-                gap = np.abs(tableau - _shift(tableau))
-            else:
-                finer = tableau[:, 1:]
-                shrink = (steps[:, :-order] / steps[:, order:]) ** power
-                tableau = finer + (finer - tableau[:, :-1]) / (shrink - 1.0)
-                gap = np.abs(tableau - finer)
-            doubt = np.fmax(_expected_gap(gap, steps, order, power), DOUBT * lower)
-            truncation = SAFETY * np.fmax(gap, doubt)
-            lower = gap[:, 1:]
-            deviation = _deviation(tableau, slopes, steps, jitter, order, power)
-            rounding = SIGMAS * _spread(steps, jitter, order, power) * deviation
-            best.offer(tableau, truncation, rounding, deviation, order)
-    return best.result()
-
-
-def _expected_gap(gap: Floats, steps: Floats, order: int, power: int) -> Floats:
-    """What the next coarser candidate's gap foretells, so that no accident is believed.
-
-    A gap is proportional to the product of t^power over its finer rungs, as long as the steps
-    are short against the function's own scale. A gap much smaller than its coarser neighbour
-    foretells is an accident: two rungs that agree though neither is right.
-    """
-    count = gap.shape[1]
-    shift = max(order, 1)
-    coarse, fine = steps[:, : count - 1], steps[:, shift : shift + count - 1]
-    foretold = np.zeros_like(gap)
-    foretold[:, 1:] = np.nan_to_num(ACCIDENT * gap[:, :-1] * (fine / coarse) ** power, posinf=0.0)
-    return foretold
-
-
-def _spread(steps: Floats, jitter: Floats, order: int, power: int) -> Floats:
-    """Standard deviation of each candidate; the steps' ratios are the same in every lane."""
-    nominal = steps[np.argmax(np.isfinite(steps).sum(axis=1))]
-    columns = steps.shape[1] - order
-    spread = np.full((len(steps), columns), np.nan)
-    for k in range(columns):
-        w = weights(nominal[k : k + order + 1], power)
-        # hypot, since squares would underflow at 1e-170.
-        spread[:, k] = functools.reduce(np.hypot, (jitter[:, k : k + order + 1] * w).T)
-    return spread
-
-
-def _shift(array: Floats) -> Floats:
-    """Each rung's finer neighbour; the finest has none."""
-    return np.concatenate([array[:, 1:], np.full((len(array), 1), np.nan)], axis=1)
-
-
-def _deviation(
-    tableau: Floats, slopes: Floats, steps: Floats, jitter: Floats, order: int, power: int
-) -> Floats:
-    """How much more than the noise the finer rungs deviate from each candidate, at least 1.
-
-    The candidate's polynomial at a finer step t is value + (its finest slope - value) (t/t_fine)^p
-    to leading order.
-    """
-    rungs = slopes.shape[1]
-    candidates = tableau.shape[1]
-    result = np.ones_like(tableau)
-    for k in range(candidates):
-        last = k + order
-        if last + 1 >= rungs:
-            continue
-        value, finest = tableau[:, k, None], slopes[:, last, None]
-        ratio = (steps[:, last + 1 :] / steps[:, last, None]) ** power
-        expected = value + (finest - value) * ratio
-        z = np.abs(slopes[:, last + 1 :] - expected) / jitter[:, last + 1 :]
-        known = np.isfinite(z)
-        z = np.where(known, z, 0.0)
-        count = np.maximum(known.sum(axis=1), 1)
-        rms = np.sqrt(np.sum(z * z, axis=1) / count)
-        result[:, k] = np.fmax(1.0, np.fmax(rms, z.max(axis=1) / 3.0))
+        jitter, silent = _positive(jitter, steps)
+        for start in range(0, lanes, CHUNK):
+            rows = slice(start, start + CHUNK)
+            columns = np.flatnonzero(np.isfinite(slopes[rows]).any(axis=0))
+            if len(columns) > SPARE:
+                arrays = [a[rows][:, columns] for a in (slopes, steps, jitter, shared)]
+                _choose(_fit(*arrays, power), arrays[1] ** power, columns, rows, result)
+    result.rounding[silent & np.isfinite(result.value)] = 0.0
     return result
 
 
-class _Best:
-    """The smallest bar so far, lane by lane."""
+def _positive(jitter: Floats, steps: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Jitter without zeros, since weights divide by it, and the lanes that have nothing else.
 
-    def __init__(self, lanes: int) -> None:
-        self.value = np.full(lanes, np.nan)
-        self.truncation = np.full(lanes, np.inf)
-        self.rounding = np.full(lanes, np.inf)
-        self.excess = np.ones(lanes)
-        self.first = np.full(lanes, -1, dtype=np.intp)
-        self.last = np.full(lanes, -1, dtype=np.intp)
+    Rungs at which f is exactly 0 are taken to be as noisy as the quietest of the others.
+    """
+    level = np.where(jitter > 0, jitter * steps, np.inf).min(axis=1)
+    silent = np.isinf(level)
+    level[silent] = 1.0
+    return np.where(jitter > 0, jitter, np.fmax(level[:, None] / steps, TINY)), silent
 
-    def offer(
-        self, value: Floats, truncation: Floats, rounding: Floats, excess: Floats, order: int
-    ) -> None:
-        bar = np.where(np.isfinite(value), truncation + rounding, np.inf)
-        bar[np.isnan(bar)] = np.inf
-        k = np.argmin(bar, axis=1)
-        rows = np.arange(len(k))
-        better = bar[rows, k] < self.truncation + self.rounding
-        rows, k = rows[better], k[better]
-        self.value[rows] = value[rows, k]
-        self.truncation[rows] = truncation[rows, k]
-        self.rounding[rows] = rounding[rows, k]
-        self.excess[rows] = excess[rows, k]
-        self.first[rows] = k
-        self.last[rows] = k + order
 
-    def result(self) -> Extrapolation:
-        return Extrapolation(
-            self.value, self.truncation, self.rounding, self.excess, self.first, self.last
-        )
+@dataclass(frozen=True)
+class _Fits:
+    """Every candidate; arrays of shape (lanes, tops, orders)."""
+
+    value: Floats
+    deviation: Floats
+    residual: Floats
+    spare: NDArray[np.intp]
+    rungs: NDArray[np.bool_]
+
+
+def _fit(slopes: Floats, steps: Floats, jitter: Floats, shared: Floats, power: int) -> _Fits:
+    """Fits of all orders from all tops by one QR decomposition each.
+
+    The columns of a polynomial fit are nested: the first m columns of Q and R are those of the fit
+    with m coefficients, and the first row of R's inverse is nested as well.
+    """
+    exists = np.isfinite(slopes) & np.isfinite(jitter) & (jitter > 0)
+    count = slopes.shape[1]
+    below = np.arange(count)[None, :] >= np.arange(count)[:, None]
+    used = exists[:, None, :] & exists[:, :, None] & below
+    # In units of the top's step and jitter, beside a reference slope: small numbers round little.
+    reference = _reference(slopes, exists)
+    weight = np.where(used, jitter[:, :, None] / jitter[:, None, :], 0.0)
+    node = np.where(used, (steps[:, None, :] / steps[:, :, None]) ** power, 0.0)
+    unit = jitter[:, :, None]
+    data = np.where(used, (slopes[:, None, :] - reference[:, :, None]) / unit, 0.0)
+    common = np.where(used, shared[:, None, :] / unit, 0.0)
+    columns = min(MAX_ORDER + 2, count)
+    q, r = np.linalg.qr(weight[..., None] * node[..., None] ** np.arange(columns))
+    inverse = _first_row_of_inverse(r)
+    target, squares = _project(q, weight * data)
+    value = np.cumsum(inverse * target, axis=2) * unit + reference[:, :, None]
+    own = np.sqrt(np.cumsum(inverse**2, axis=2))
+    together = np.cumsum(inverse * np.einsum("ltij,lti->ltj", q, weight * common), axis=2)
+    spare = used.sum(axis=2)[..., None] - np.arange(1, columns + 1)
+    residual = np.sqrt(squares / np.maximum(spare, 1))
+    return _Fits(value, np.hypot(own, together) * unit, residual, spare, exists)
+
+
+def _project(q: Floats, data: Floats) -> tuple[Floats, Floats]:
+    """Coefficients of `data` along the columns of q, and what is left of its square after each.
+
+    One column after the other: a difference of two squares would lose what is left to rounding.
+    """
+    target, squares = np.empty(q[..., 0, :].shape), np.empty(q[..., 0, :].shape)
+    rest = data
+    for j in range(q.shape[-1]):
+        column = q[..., j]
+        target[..., j] = np.sum(column * rest, axis=-1)
+        rest = rest - column * target[..., j, None]
+        squares[..., j] = np.sum(rest * rest, axis=-1)
+    return target, squares
+
+
+def _reference(slopes: Floats, exists: NDArray[np.bool_]) -> Floats:
+    """A slope near each top's value: that of a rung somewhat below it, where there is one."""
+    reference = np.zeros_like(slopes)
+    for shift in range(4):
+        there = slopes[:, shift:]
+        part = reference[:, : there.shape[1]]
+        part[exists[:, shift:]] = there[exists[:, shift:]]
+    return reference
+
+
+def _first_row_of_inverse(r: Floats) -> Floats:
+    """First row of the inverse of upper triangular matrices; NaN from where they are singular."""
+    row = np.zeros(r.shape[:-1])
+    row[..., 0] = 1.0 / r[..., 0, 0]
+    for j in range(1, r.shape[-1]):
+        row[..., j] = -np.einsum("lti,lti->lt", row[..., :j], r[..., :j, j]) / r[..., j, j]
+    diagonal = np.abs(np.diagonal(r, axis1=2, axis2=3))
+    row[~np.logical_and.accumulate(diagonal > 1e-10, axis=2)] = np.nan
+    return row
+
+
+def _choose(
+    fits: _Fits, nodes: Floats, columns: NDArray[np.intp], rows: slice, result: Extrapolation
+) -> None:
+    value = fits.value[:, :, :-1]
+    excess = np.fmax(1.0, fits.residual[:, :, :-1])
+    rounding = SIGMAS * fits.deviation[:, :, :-1] * excess
+    hopeless = fits.spare[:, :, :-1] < SPARE
+    truncation = SAFETY * _gap(fits, nodes, columns)
+    truncation = np.fmax(truncation, _beyond_lower_bars(value, truncation + rounding, hopeless))
+    bar = truncation + rounding
+    bar[~np.isfinite(bar) | ~np.isfinite(value) | hopeless] = np.inf
+    lanes, _, orders = bar.shape
+    best = np.argmin(bar.reshape(lanes, -1), axis=1)
+    top, order = np.divmod(best, orders)
+    found = np.flatnonzero(np.isfinite(bar.reshape(lanes, -1)[np.arange(lanes), best]))
+    at = (found, top[found], order[found])
+    for target, source in (
+        (result.value, value),
+        (result.truncation, truncation),
+        (result.rounding, rounding),
+        (result.excess, excess),
+    ):
+        target[rows][found] = source[at]
+    result.first[rows][found] = columns[at[1]]
+    rank = np.cumsum(fits.rungs, axis=1)
+    wanted = (rank[found, at[1]] + at[2])[:, None]
+    result.last[rows][found] = columns[np.argmax(rank[found] >= wanted, axis=1)]
+
+
+def _gap(fits: _Fits, nodes: Floats, columns: NDArray[np.intp]) -> Floats:
+    """What the value of each candidate changes by, with another order or another top.
+
+    A lower top tells directly. A longer one tells what to expect: a fit of m powers of t^p is off
+    by its top's t^(p m), as long as the steps are short against the function's own scale. A change
+    much smaller than that is an accident: fits that agree though neither is right. (As far as
+    lower tops could not see it.)
+    """
+    value = fits.value[:, :, :-1]
+    gap = np.abs(np.diff(fits.value, axis=2))
+    visible = _visible_below(fits)
+    powers = np.arange(1, value.shape[2] + 1)
+    for upper, lower in _neighbours(columns):
+        change = np.abs(value[:, upper] - value[:, lower])
+        shrink = (nodes[:, lower] / nodes[:, upper])[..., None] ** powers
+        gap[:, upper] = np.fmax(gap[:, upper], change)
+        foretold = np.fmin(ACCIDENT * shrink, 1.0) * change
+        gap[:, lower] = np.fmax(gap[:, lower], np.fmin(foretold, visible[:, lower]))
+    return gap
+
+
+def _beyond_lower_bars(value: Floats, bar: Floats, hopeless: NDArray[np.bool_]) -> Floats:
+    """How far each candidate lies outside the bars of the candidates with lower tops.
+
+    Rungs on the near side of a kink agree with each other; those beyond it may as well, and may
+    take the others for noise.
+    """
+    known = np.isfinite(value + bar) & ~hopeless
+    least = np.where(known, value - bar, -np.inf).max(axis=2)
+    most = np.where(known, value + bar, np.inf).min(axis=2)
+    least = np.maximum.accumulate(least[:, ::-1], axis=1)[:, ::-1]
+    most = np.minimum.accumulate(most[:, ::-1], axis=1)[:, ::-1]
+    beyond = np.zeros_like(value)
+    beyond[:, :-1] = np.fmax(value[:, :-1] - most[:, 1:, None], least[:, 1:, None] - value[:, :-1])
+    return np.fmax(beyond, 0.0)
+
+
+def _visible_below(fits: _Fits) -> Floats:
+    """The error that a candidate cannot hide from the next lower top, which rounds more.
+
+    Beside a kink the longer tops are wrong and foretell the worst; what lies below knows better.
+    """
+    bar = SIGMAS * fits.deviation[:, :, :-1] * np.fmax(1.0, fits.residual[:, :, :-1])
+    visible = np.full_like(bar, np.inf)
+    below = np.full((len(bar), bar.shape[2]), np.inf)
+    for top in range(bar.shape[1] - 1, -1, -1):
+        visible[:, top] = below
+        known = np.isfinite(bar[:, top]) & (fits.spare[:, top, :-1] >= SPARE)
+        below = np.where(known, bar[:, top], below)
+    return visible
+
+
+def _neighbours(columns: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Pairs of positions in `columns` whose columns are 1, 2, ... REACH apart."""
+    for reach in range(1, REACH + 1):
+        lower = np.searchsorted(columns, columns + reach)
+        there = lower < len(columns)
+        there[there] = columns[lower[there]] == columns[there] + reach
+        yield np.flatnonzero(there), lower[there]

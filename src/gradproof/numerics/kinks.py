@@ -35,9 +35,11 @@ def find_jump(ladder: Ladder, noise: Floats) -> Jump:
     the jump would stand out of the noise must show at least half of it.
     """
     even = ladder.even()
-    # Values at x+t, x-t and x: the standard deviation of s is sqrt(1/4 + 1/4 + 1) noise.
-    jitter = np.sqrt(1.5) * ladder.level(noise) / ladder.steps
-    found = extrapolate(even, ladder.steps, jitter, power=1)
+    # Values at x+t and x-t have noise of their own, that at x is the same for all steps.
+    jitter = np.sqrt(0.5) * ladder.level(noise) / ladder.steps
+    shared = noise[:, None] / ladder.steps
+    found = extrapolate(even, ladder.steps, jitter, power=1, shared=shared)
+    jitter = np.hypot(jitter, shared)
     error = found.truncation + found.rounding
     half = found.value
     with np.errstate(invalid="ignore"):

@@ -7,6 +7,7 @@ rung that was not evaluated, or lies outside the function's domain, is NaN.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +16,19 @@ from numpy.typing import NDArray
 from gradproof.numerics.noise import floor
 from gradproof.numerics.sampling import Floats, Lanes, Sampler, representable, sample_grid
 
-#: Relative steps, coarse to fine. Where smooth functions get their digits the rungs are about 2
-#: apart, elsewhere 4. Deliberately uneven: in an exactly geometric ladder a coincidence at one rung
-#: (with a period, a quantum, somebody's own finite difference) repeats itself at all of them.
-STEPS = 0.233 * np.concatenate(
+#: Relative steps of the rungs, coarse to fine. Where smooth functions get their digits the rungs are
+#: about 2 apart, elsewhere 4. Deliberately uneven: in an exactly geometric ladder a coincidence at
+#: one rung (with a period, a quantum, somebody's own finite difference) repeats itself at all of them.
+RUNGS = 0.233 * np.concatenate(
     [4.0 ** np.arange(3, 0, -1), 2.0 ** -np.arange(4.0), 2.0**-4 * 4.0 ** -np.arange(17.0)]
 )
-STEPS *= 1.0 + 0.1 * np.sin(np.arange(len(STEPS)) * np.sqrt(5.0))
-#: The rungs that are always evaluated; those above and below only where a lane needs them.
-REGULAR = range(3, 18)
+RUNGS *= 1.0 + 0.1 * np.sin(np.arange(len(RUNGS)) * np.sqrt(5.0))
+#: Columns of the ladder: the rungs in the even ones, and midway between them those that are only
+#: evaluated where noise rules.
+STEPS = np.empty(2 * len(RUNGS) - 1)
+STEPS[::2], STEPS[1::2] = RUNGS, np.sqrt(RUNGS[:-1] * RUNGS[1:])
+#: The columns that are always evaluated; rungs above and below only where a lane needs them.
+REGULAR = range(6, 36, 2)
 
 
 @dataclass
@@ -36,6 +41,7 @@ class Ladder:
     steps: Floats
     plus: Floats
     minus: Floats
+    evaluated: NDArray[np.bool_]
     evaluations: NDArray[np.intp]
 
     @classmethod
@@ -54,20 +60,32 @@ class Ladder:
             steps,
             np.full(shape, np.nan),
             np.full(shape, np.nan),
+            np.zeros(shape, dtype=np.bool_),
             np.zeros(lanes, dtype=np.intp),
         )
         ladder.climb(np.arange(lanes), REGULAR)
         return ladder
 
-    def climb(self, lanes: Lanes, columns: range) -> None:
-        """Evaluate these rungs of these lanes: two evaluations each, in one call."""
-        if len(lanes) == 0 or len(columns) == 0:
+    def climb(self, lanes: Lanes, columns: Sequence[int]) -> None:
+        """Evaluate these columns of these lanes: two evaluations each, in one call."""
+        wanted = np.zeros((len(lanes), len(STEPS)), dtype=np.bool_)
+        wanted[:, np.asarray(columns, dtype=np.intp)] = True
+        self.fill(lanes, wanted)
+
+    def fill(self, lanes: Lanes, wanted: NDArray[np.bool_]) -> None:
+        """Evaluate the columns `wanted`, shape (len(lanes), len(STEPS)), that are not yet."""
+        new = wanted & ~self.evaluated[lanes] & np.isfinite(self.steps[lanes])
+        columns = np.flatnonzero(new.any(axis=0))
+        if len(columns) == 0:
             return
-        where = np.ix_(lanes, np.asarray(columns))
-        steps = self.steps[where]
+        where = np.ix_(lanes, columns)
+        new = new[:, columns]
+        steps = np.where(new, self.steps[where], np.nan)
         both = sample_grid(self.sampler, lanes, np.concatenate([steps, -steps], axis=1))
-        self.plus[where], self.minus[where] = both[:, : len(columns)], both[:, len(columns) :]
-        self.evaluations[lanes] += 2 * np.isfinite(steps).sum(axis=1)
+        self.plus[where] = np.where(new, both[:, : len(columns)], self.plus[where])
+        self.minus[where] = np.where(new, both[:, len(columns) :], self.minus[where])
+        self.evaluated[where] |= new
+        self.evaluations[lanes] += 2 * new.sum(axis=1)
 
     def central(self) -> Floats:
         """Central differences (f(x+t) - f(x-t)) / 2t; halved first, against overflow."""

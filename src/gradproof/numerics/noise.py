@@ -15,8 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradproof.numerics.sampling import (
+    TINY,
     Floats,
     Sampler,
     representable,
@@ -52,7 +54,8 @@ class Noise:
 def floor(*values: Floats) -> Floats:
     """The least noise a double-precision function can have: half an ulp of its largest value."""
     largest = np.fmax.reduce([np.abs(v) for v in values])
-    return FLOOR_IN_ULPS * unit_in_last_place(np.nan_to_num(largest))
+    ulp = unit_in_last_place(np.nan_to_num(largest))
+    return np.fmax(FLOOR_IN_ULPS * ulp, np.fmin(ulp, TINY))
 
 
 def difference_weights(nodes: Floats, order: int) -> Floats:

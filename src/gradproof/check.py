@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+import reprlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -9,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradproof._errors import GradientMismatch, Inconclusive, InputError
 from gradproof.coverage import entries as coverage_entries
@@ -16,6 +19,8 @@ from gradproof.coverage.climb import Numeric, Request, climb, ladders, look_agai
 from gradproof.coverage.probe import Probes, probe, root_mean_square, scales
 from gradproof.diagnosis.preflight import Claim, Value, look_at_claim, look_at_value
 from gradproof.engines import Engine, serial
+from gradproof.numerics.estimate import Status, code
+from gradproof.numerics.extrapolation import SIGMAS
 from gradproof.numerics.noise import floor
 from gradproof.numerics.sampling import Floats, Lanes, Sampler
 from gradproof.outcome.assemble import empty_report, make_report
@@ -88,7 +93,12 @@ def check(
     >>> check(lambda x: np.sum(np.sin(x)), np.ones(3), lambda x: -np.cos(x)).verdict
     'fail'
     """
-    settings = Settings(coverage, samples, resolution, seed, tuple(customary), steps)
+    _demand(callable(engine), "a map-like callable", "engine", engine)
+    _demand(
+        callable(progress) or isinstance(progress, bool), "a bool or callable", "progress", progress
+    )
+    _validate_terms(terms)
+    settings = Settings(coverage, samples, resolution, seed, _as_steps(customary), steps)
     _validate(settings, grad)
     rng = np.random.default_rng(seed)
     started = time.perf_counter()
@@ -97,7 +107,8 @@ def check(
         expected = _cost(subject, settings)
         subject.on_progress = lambda done: on_progress(done, expected)
         report = _examine(subject, grad, settings, rng)
-        parts = {name: _check_term(name, terms, x, grad, settings, rng) for name in terms}
+        pieces = {name: _piece(name, term, x, subject, rng, engine) for name, term in terms.items()}
+        parts = {name: _check_term(name, terms, pieces, grad, settings, rng) for name in terms}
     if parts:
         report = _with_terms(report, parts)
     return replace(report, seconds=time.perf_counter() - started)
@@ -133,18 +144,46 @@ def _validate(settings: Settings, grad: object) -> None:
             "Expected grad, a callable or the gradient itself, but got grad=None: only a framework "
             "with automatic differentiation can do without it"
         )
-    if (
-        isinstance(settings.samples, bool)
-        or not isinstance(settings.samples, int)
-        or settings.samples < 1
-    ):
-        raise InputError(f"Expected a positive integer but got samples={settings.samples!r}")
-    if not 0.0 < settings.resolution < 1.0:
-        raise InputError(
-            f"Expected a number between 0 and 1 but got resolution={settings.resolution!r}"
-        )
-    if not all(np.isfinite(h) and h > 0 for h in settings.customary):
-        raise InputError(f"Expected positive steps but got customary={settings.customary!r}")
+    samples, resolution, seed = settings.samples, settings.resolution, settings.seed
+    _demand(_is_integer(samples) and samples > 0, "a positive integer", "samples", samples)
+    _demand(_is_integer(seed) and seed >= 0, "an integer that is not negative", "seed", seed)
+    is_resolution = isinstance(resolution, numbers.Real) and 0.0 < resolution < 1.0
+    _demand(is_resolution, "a number between 0 and 1", "resolution", resolution)
+    steps = settings.steps
+    _demand(
+        steps is None or isinstance(steps, str), "the name of an entry or tensor", "steps", steps
+    )
+
+
+def _validate_terms(terms: object) -> None:
+    if not isinstance(terms, Mapping):
+        raise InputError(f"Expected a dict of functions but got terms={reprlib.repr(terms)}")
+    for name, term in terms.items():
+        _demand(isinstance(name, str), "a string as the name of a term", "terms", terms)
+        is_pair = isinstance(term, tuple) and len(term) == 2 and callable(term[0])
+        expected = "a function or a tuple (function, gradient)"
+        _demand(callable(term) or is_pair, expected, f"terms[{name!r}]", term)
+
+
+def _as_steps(customary: object) -> tuple[float, ...]:
+    try:
+        steps = tuple(map(float, customary))  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        steps = (-1.0,)
+    is_positive = all(np.isfinite(h) and h > 0.0 for h in steps)
+    _demand(
+        is_positive and not isinstance(customary, str), "positive steps", "customary", customary
+    )
+    return steps
+
+
+def _demand(holds: bool, expected: str, name: str, value: object) -> None:
+    if not holds:
+        raise InputError(f"Expected {expected} but got {name}={reprlib.repr(value)}")
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _cost(subject: ArraySubject, settings: Settings) -> int:
@@ -163,7 +202,7 @@ def _examine(
     if not value.is_usable:
         return empty_report(subject, settings, value)
     claim = look_at_claim(subject, grad, scales(subject.point), rng)
-    return _compare(subject, value, claim, settings, rng)
+    return _compare(subject, value, claim, _places(subject, settings), settings, rng)
 
 
 @np.errstate(all="ignore")
@@ -171,13 +210,13 @@ def _compare(
     subject: ArraySubject,
     value: Value,
     claim: Claim,
+    places: Places,
     settings: Settings,
     rng: np.random.Generator,
 ) -> Report:
     scale = scales(subject.point)
     probes = probe(subject, scale, claim.gradient, claim.rounding, value.value, PROBES, rng)
     noise = max(probes.noise, value.jitter, float(floor(np.array([value.value]))[0]))
-    places = _places(subject, settings)
     request = _request(subject, places, scale, claim)
     sampler = _sampler(subject, places)
     numeric = climb(
@@ -204,9 +243,7 @@ def _request(
         chosen: Floats = np.concatenate(tensors)[offsets[places.tensor] + places.index]
         return chosen
 
-    typical = [
-        np.full(len(g), root_mean_square(g[np.isfinite(g)])) for g in claim.gradient
-    ]
+    typical = [np.full(len(g), root_mean_square(g[np.isfinite(g)])) for g in claim.gradient]
     return Request(
         center=pick(subject.point),
         scale=pick(scale),
@@ -236,20 +273,44 @@ def _weigh_probes(
     look_again(sampler, request, numeric, value)
 
 
+def _piece(
+    name: str,
+    term: Term,
+    x: Any,
+    whole: ArraySubject,
+    rng: np.random.Generator,
+    engine: Engine,
+) -> ArraySubject:
+    """A term as a subject by itself, seen through the same cotangent as the whole."""
+    function = term[0] if isinstance(term, tuple) else term
+    try:
+        piece = ArraySubject(function, x, rng=rng, engine=engine)
+    except InputError as error:
+        raise InputError(f"In terms[{name!r}]: {error}") from error
+    if piece.output_shape != whole.output_shape:
+        raise InputError(
+            f"Expected terms[{name!r}] to return f's shape {whole.output_shape} but got "
+            f"{piece.output_shape}"
+        )
+    piece.cotangent = whole.cotangent
+    return piece
+
+
 def _check_term(
     name: str,
     terms: Mapping[str, Term],
-    x: Any,
+    pieces: Mapping[str, ArraySubject],
     grad: Any,
     settings: Settings,
     rng: np.random.Generator,
 ) -> Report:
     """A term against its own gradient, or against what `grad` leaves for it beside the others."""
-    term = terms[name]
+    term, subject = terms[name], pieces[name]
     if isinstance(term, tuple):
-        function, own = term
-        return _examine(ArraySubject(function, x, rng=rng), own, settings, rng)
-    subject = ArraySubject(term, x, rng=rng)
+        try:
+            return _examine(subject, term[1], settings, rng)
+        except InputError as error:
+            raise InputError(f"In terms[{name!r}]: {error}") from error
     value = look_at_value(subject)
     if not value.is_usable:
         return empty_report(subject, settings, value)
@@ -258,26 +319,49 @@ def _check_term(
     places = _places(subject, settings)
     gradient = [g.copy() for g in claim.gradient]
     rounding = [r.copy() for r in claim.rounding]
-    for other, part in terms.items():
+    for other, one in pieces.items():
         if other == name:
             continue
-        one = ArraySubject(part[0] if isinstance(part, tuple) else part, x, rng=rng)
-        request = _request(one, places, scale, claim)
-        found = ladders(_sampler(one, places), request, np.arange(len(places)), one.value(), None)
+        before = one.evaluations
+        slopes, bars, at_kink = _slopes(one, places, scale, claim)
+        # At a kink of another term any part of its jump may have been left to this one.
+        places, slopes, bars = places[~at_kink], slopes[~at_kink], bars[~at_kink]
         for k in range(len(gradient)):
             here = places.tensor == k
-            gradient[k][places.index[here]] -= found.value[here]
-            rounding[k][places.index[here]] += found.error[here]
-        subject.evaluations += one.evaluations
+            gradient[k][places.index[here]] -= slopes[here]
+            rounding[k][places.index[here]] += bars[here]
+        subject.evaluations += one.evaluations - before
+        one.evaluations = before
     rest = replace(claim, gradient=tuple(gradient), rounding=tuple(rounding))
-    return _compare(subject, value, rest, settings, rng)
+    return _compare(subject, value, rest, places, settings, rng)
+
+
+@np.errstate(all="ignore")
+def _slopes(
+    subject: ArraySubject, places: Places, scale: Sequence[Floats], claim: Claim
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Numeric derivatives, their bars, and whether they are at a kink.
+
+    Where there is none, nothing is known: 0 with an infinite bar.
+    """
+    request = _request(subject, places, scale, claim)
+    every = np.arange(len(places))
+    found = ladders(_sampler(subject, places), request, every, subject.value(), None)
+    is_known = np.isfinite(found.value)
+    bars = np.where(is_known, found.error, np.inf)
+    return np.where(is_known, found.value, 0.0), bars, found.status == code(Status.KINK)
 
 
 def _with_terms(report: Report, parts: Mapping[str, Report]) -> Report:
     """The report on f with those on its terms: a wrong term makes f wrong."""
+    together = [report, *parts.values()]
     total = sum(part.value for part in parts.values())
     findings = report.findings
-    if not abs(total - report.value) <= 1e-9 * max(abs(report.value), abs(total)):
+    size = sum(abs(part.value) for part in together)
+    noise = sum(part.noise for part in together)
+    # Where a value is random or no number, that is the finding.
+    is_known = all(part.tensors for part in together)
+    if is_known and not abs(total - report.value) <= 1e-9 * size + SIGMAS * noise:
         message = (
             f"the terms add up to {total!r}, but f(x) is {report.value!r}: they are not its parts"
         )
@@ -299,5 +383,6 @@ def _with_terms(report: Report, parts: Mapping[str, Report]) -> Report:
         reason=reason,
         findings=findings,
         terms=dict(parts),
-        evaluations=report.evaluations + sum(part.evaluations for part in parts.values()),
+        evaluations=sum(part.evaluations for part in together),
+        gradient_evaluations=sum(part.gradient_evaluations for part in together),
     )

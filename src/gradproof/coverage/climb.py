@@ -246,7 +246,8 @@ def _first_step(request: Request, noise: float) -> Floats:
     Rounding is noise/t and truncation t^2 f'''/6; f''' is taken for the derivative's size over the
     square of the entry's scale, which is a guess that only costs evaluations when it is wrong.
     """
-    size = np.fmax(np.abs(request.claim), request.typical) * request.scale
+    claim = np.where(np.isfinite(request.claim), np.abs(request.claim), 0.0)
+    size = np.fmax(claim, request.typical) * request.scale
     size = np.where(np.isfinite(size), size, 0.0)
     balanced = np.cbrt(6.0 * SIGMAS * noise / np.maximum(size, 1e-300))
     return request.scale * np.clip(0.3 * balanced, 1e-7, 3e-2)

@@ -90,7 +90,9 @@ def look_at_claim(
         sides = [
             [
                 _claims_near(
-                    subject, grad, [x + sign * t * w for x, w in zip(subject.point, way, strict=True)]
+                    subject,
+                    grad,
+                    [x + sign * t * w for x, w in zip(subject.point, way, strict=True)],
                 )
                 for t in NEIGHBOURS
             ]
@@ -116,9 +118,7 @@ def look_at_claim(
     return Claim(gradient, tuple(floor), calls, tuple(findings))
 
 
-def _claims_near(
-    subject: ArraySubject, grad: object, at: Sequence[Floats]
-) -> tuple[Floats, ...]:
+def _claims_near(subject: ArraySubject, grad: object, at: Sequence[Floats]) -> tuple[Floats, ...]:
     """The gradient beside x; NaN, which tells nothing of its rounding, outside of its domain."""
     try:
         with np.errstate(all="ignore"):

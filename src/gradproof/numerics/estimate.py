@@ -235,6 +235,9 @@ def _look_for_staircase(ladder: Ladder, local: Noise) -> tuple[Floats, NDArray[n
     stalled = visible[:, 2:] & ~(change[:, :-2] > growth * change[:, 2:])
     # The coarsest rungs are as long as the function's own scale, where nothing need grow.
     stalled[:, :COARSE] = False
+    # Unless all the finer ones see a function that does not change at all.
+    flat = (slopes[:, 3:] == 0.0) | np.isnan(slopes[:, 3:])
+    stalled |= visible[:, 2:] & np.logical_and.accumulate(flat[:, ::-1], axis=1)[:, ::-1]
     finest = stalled.shape[1] + 1 - np.argmax(stalled[:, ::-1], axis=1)
     suspects = np.flatnonzero(stalled.any(axis=1))
     cost = np.zeros(len(noise), dtype=np.intp)
@@ -244,7 +247,7 @@ def _look_for_staircase(ladder: Ladder, local: Noise) -> tuple[Floats, NDArray[n
     found = staircase.find_staircase(
         ladder.sampler, suspects, distance, local.slope[suspects], noise[suspects]
     )
-    cost[suspects] = staircase.COST
+    cost[suspects] = found.cost
     raised = noise.copy()
     raised[suspects] = np.where(found.found, np.fmax(noise[suspects], found.level), noise[suspects])
     return raised, cost

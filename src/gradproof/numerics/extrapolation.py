@@ -35,6 +35,9 @@ SAFETY = 1.25
 ACCIDENT = 2.0
 #: How many columns down the lower tops go that a candidate is compared with.
 REACH = 4
+#: Residuals this many times the noise are no noise: there is structure below the steps, such as a
+#: kink, and shorter steps must tell.
+MOST_EXCESS = 100.0
 #: Residuals that a candidate needs beyond its own coefficients.
 SPARE = 2
 #: Lanes fitted at once, for the sake of memory.
@@ -197,7 +200,7 @@ def _choose(
     value = fits.value[:, :, :-1]
     excess = np.fmax(1.0, fits.residual[:, :, :-1])
     rounding = SIGMAS * fits.deviation[:, :, :-1] * excess
-    hopeless = fits.spare[:, :, :-1] < SPARE
+    hopeless = (fits.spare[:, :, :-1] < SPARE) | (excess > MOST_EXCESS)
     truncation = SAFETY * _gap(fits, nodes, columns)
     truncation = np.fmax(truncation, _beyond_lower_bars(value, truncation + rounding, hopeless))
     bar = truncation + rounding

@@ -5,7 +5,7 @@ stairs, so the finest rungs agree with each other on a slope that is not the fun
 fast wiggle near the point looks alike from the ladder: fine rungs agree, coarse ones do not. The
 difference is what lies *between* the fine scale and the coarse: halving an interval towards its
 largest change, the change across it shrinks with the interval if the function is continuous, and
-stays if there is a jump; and jumps on both sides of the point are a staircase, not one edge.
+stays if there is a jump; and jumps of the same size at two places are a staircase, not an edge.
 """
 
 from __future__ import annotations
@@ -27,26 +27,67 @@ NODES = np.sort(1.0 + np.arange(POINTS) * 0.5 * (np.sqrt(5.0) - 1.0) % 1.0)
 EXPONENTS = np.arange(4)
 POWERS = NODES[:, None] ** EXPONENTS
 FIT = np.linalg.pinv(POWERS)
-#: Evaluations for each lane that is tested: both sides, and on each side two trends to take out.
-COST = 2 * (POINTS + 2 * HALVINGS)
+#: Where no staircase is found at the distance asked for, it is looked for this much farther away.
+FARTHER = 4.0
+#: Stairs are alike: all of one size if quantised, and up to twice that where a float's exponent
+#: changes.
+ALIKE = 2.2
 
 
 @dataclass(frozen=True)
 class Staircase:
-    """Per lane tested: whether there are jumps on both sides, and the noise they amount to."""
+    """Per lane tested: whether there are stairs, the noise they amount to, evaluations spent."""
 
     found: NDArray[np.bool_]
     level: Floats
+    cost: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class _Site:
+    """Values on both sides of the lanes' centres, right sides first, left ones after them."""
+
+    sampler: Sampler
+    lanes: Lanes
+    signed: Floats
+    values: Floats
+    noise: Floats
+
+    @classmethod
+    def visit(cls, sampler: Sampler, lanes: Lanes, distance: Floats, noise: Floats) -> _Site:
+        sides, signed = np.tile(lanes, 2), np.concatenate([distance, -distance])
+        values = sample_grid(sampler, sides, signed[:, None] * NODES)
+        return cls(sampler, sides, signed, values, np.tile(noise, 2))
+
+    def cubic(self) -> Floats:
+        fit: Floats = self.values @ FIT.T
+        return fit
+
+    def straight(self, slope: Floats) -> Floats:
+        trend = np.zeros((len(self.lanes), len(EXPONENTS)))
+        trend[:, 1] = np.tile(slope, 2) * self.signed
+        return trend
+
+    def roughness(self) -> Floats:
+        """Standard deviation beside the cubic, of the rougher side."""
+        rest = self.values - self.cubic() @ POWERS.T
+        deviation = np.sqrt(np.sum(rest**2, axis=1) / (POINTS - len(EXPONENTS)))
+        rougher: Floats = deviation.reshape(2, -1).max(axis=0)
+        return rougher
+
+    def jumps(self, trend: Floats) -> Floats:
+        """Size of the jump on either side, shape (lanes, 2), 0 where there is none."""
+        return _bisect(self, trend).reshape(2, -1).T
 
 
 def find_staircase(
     sampler: Sampler, lanes: Lanes, distance: Floats, slope: Floats, noise: Floats
 ) -> Staircase:
-    """Look for jumps in [distance, 2 distance] on both sides of each lane's centre.
+    """Look for two like jumps in [distance, 2 distance] and [4 distance, 8 distance], either side.
 
     A trend is taken out first, so that small jumps show beside a steep smooth part. Which one
-    cannot be known: the slope on a single stair leaves the bare stairs, the cubic through all
-    points leaves noise that is rough at every scale. Both are tried.
+    cannot be known: the slope on a single stair leaves the bare stairs; where those show one jump
+    only, the cubic through the points, which leaves what is rough at every scale, may show another.
 
     Args:
         sampler: the lanes' values.
@@ -56,31 +97,36 @@ def find_staircase(
         noise: noise believed so far, shape (n,).
     """
     count = len(lanes)
-    signed = np.concatenate([distance, -distance])
-    sides, noises = np.tile(lanes, 2), np.tile(noise, 2)
-    values = sample_grid(sampler, sides, signed[:, None] * NODES)
-    cubic = values @ FIT.T
-    level = np.sqrt(np.sum((values - cubic @ POWERS.T) ** 2, axis=1) / (POINTS - len(EXPONENTS)))
-    straight = np.zeros_like(cubic)
-    straight[:, 1] = np.tile(slope, 2) * signed
-    jump = np.zeros(len(sides))
-    for trend in (straight, cubic):
-        jump = np.fmax(jump, _bisect_to_jump(sampler, sides, signed, values, trend, noises))
+    jumps = np.zeros((count, 4))
+    cost = np.full(count, 2 * (POINTS + HALVINGS))
+    near = _Site.visit(sampler, lanes, distance, noise)
+    jumps[:, :2] = near.jumps(near.straight(slope))
+    level = near.roughness()
+    rest = np.flatnonzero(~_are_stairs(jumps))
+    if len(rest):
+        far = _Site.visit(sampler, lanes[rest], FARTHER * distance[rest], noise[rest])
+        jumps[rest, 2:] = far.jumps(far.straight(slope[rest]))
+        cost[rest] += 2 * (POINTS + HALVINGS)
+    rest = np.flatnonzero(~_are_stairs(jumps) & (jumps > 0).any(axis=1))
+    for columns, factor in ((slice(0, 2), 1.0), (slice(2, 4), FARTHER)) if len(rest) else ():
+        site = _Site.visit(sampler, lanes[rest], factor * distance[rest], noise[rest])
+        jumps[rest, columns] = np.fmax(jumps[rest, columns], site.jumps(site.cubic()))
+        cost[rest] += 2 * (POINTS + HALVINGS)
     # Rounding to multiples of a quantum q is noise of q / sqrt(12).
-    level = np.fmax(level, jump / np.sqrt(12.0)).reshape(2, count).max(axis=0)
-    return Staircase((jump[:count] > 0) & (jump[count:] > 0), level)
+    return Staircase(_are_stairs(jumps), np.fmax(level, jumps.max(axis=1) / np.sqrt(12.0)), cost)
 
 
-def _bisect_to_jump(
-    sampler: Sampler,
-    lanes: Lanes,
-    distance: Floats,
-    values: Floats,
-    trend: Floats,
-    noise: Floats,
-) -> Floats:
+def _are_stairs(jumps: Floats) -> NDArray[np.bool_]:
+    """Whether two of a lane's jumps are about the same."""
+    ordered = np.sort(jumps, axis=1)
+    alike = (ordered[:, :-1] > 0) & (ordered[:, 1:] <= ALIKE * ordered[:, :-1])
+    found: NDArray[np.bool_] = alike.any(axis=1)
+    return found
+
+
+def _bisect(site: _Site, trend: Floats) -> Floats:
     """Size of the jump in the largest change between neighbours, beside the trend; 0 if none."""
-    rest = values - trend @ POWERS.T
+    rest = site.values - trend @ POWERS.T
     change = np.abs(np.diff(rest, axis=1))
     change[~np.isfinite(change)] = -1.0
     rows = np.arange(len(rest))
@@ -88,16 +134,16 @@ def _bisect_to_jump(
     left, right = NODES[k], NODES[k + 1]
     low, high = rest[rows, k], rest[rows, k + 1]
     settled = np.abs(high - low)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
         for halving in range(HALVINGS):
             if halving == SETTLED:
                 settled = np.abs(high - low)
             middle = 0.5 * (left + right)
-            value = sample_grid(sampler, lanes, (distance * middle)[:, None])[:, 0]
+            value = sample_grid(site.sampler, site.lanes, (site.signed * middle)[:, None])[:, 0]
             value -= np.sum(trend * middle[:, None] ** EXPONENTS, axis=1)
             in_left = np.abs(value - low) >= np.abs(high - value)
             right, high = np.where(in_left, middle, right), np.where(in_left, value, high)
             left, low = np.where(in_left, left, middle), np.where(in_left, low, value)
         remaining = np.abs(high - low)
-        is_jump = (remaining > 0.25 * settled) & (remaining > 16.0 * noise)
+        is_jump = (remaining > 0.25 * settled) & (remaining > 16.0 * site.noise)
     return np.where(is_jump, remaining, 0.0)

@@ -17,6 +17,8 @@ from gradproof.tree import Tree, entry_name, flatten
 #: Bytes of parameters that are stacked for one call of f_batch, and points in it at most.
 BATCH_BYTES = 64 * 2**20
 BATCH_POINTS = 256
+#: How far from x f_batch is compared with f too, relative to the tensors.
+BESIDE = 1e-4
 
 Chunk = tuple[Codes, Floats]
 
@@ -66,7 +68,9 @@ class ArraySubject:
         self._dtypes = [w.dtype for w in self._work]
         output = _as_number_array(first, "f")
         if output.size == 0:
-            raise InputError(f"Expected f to return at least one number but got shape {output.shape}")
+            raise InputError(
+                f"Expected f to return at least one number but got shape {output.shape}"
+            )
         self.output_shape, self.output_dtype = output.shape, output.dtype
         self.cotangent = self._choose_cotangent(cotangent, output, rng)
         if f_batch is not None:
@@ -77,7 +81,7 @@ class ArraySubject:
         """F at the point; never swallows an exception, and NaN stays NaN."""
         self.evaluations += 1
         if self._batch is not None:
-            return float(self._call_batch([w[None] for w in self._work])[0])
+            return float(self._call_batch([w[None].copy() for w in self._work])[0])
         return self._contract(self._call(self._work))
 
     def at_entries(self, places: Places, offsets: Floats) -> Floats:
@@ -159,7 +163,11 @@ class ArraySubject:
 
     def _first_call(self, given: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], object]:
         """Call f in double precision, or as x came if f refuses that."""
-        double = [leaf.astype(np.float64) for leaf in given]
+        with np.errstate(over="ignore"):
+            double = [leaf.astype(np.float64) for leaf in given]
+        for name, leaf in zip(self.names, double, strict=True):
+            if not np.isfinite(leaf).all():
+                raise InputError(f"Expected numbers that fit a double but {name} has larger ones")
         self.evaluations += 1
         try:
             return double, self._watched(double)
@@ -282,14 +290,19 @@ class ArraySubject:
         return weights
 
     def _try_batch(self) -> None:
-        """Demand that f_batch gives f's values."""
-        twice = [np.broadcast_to(w, (2, *w.shape)) for w in self._work]
-        batched = self._call_batch(twice)
-        single = self._contract(self._call(self._work))
-        self.evaluations += 3
-        size = float(np.abs(self.cotangent).sum() or 1.0) * max(abs(single), 1e-300)
-        if not np.all(np.abs(batched - single) <= 1e-6 * size) and np.isfinite(single):
-            raise InputError(f"Expected f_batch to agree with f but got {batched[0]} for {single}")
+        """Demand that f_batch gives f's values, at x and at a point beside it."""
+        beside = [w + BESIDE * (np.abs(w).max(initial=0.0) or 1.0) for w in self._work]
+        beside = [b.astype(w.dtype) for b, w in zip(beside, self._work, strict=True)]
+        single = [self._contract(self._call(self._work)), self._guarded(beside)]
+        if not np.isfinite(single[1]):
+            beside, single[1] = self._work, single[0]
+        pairs = zip(self._work, beside, strict=True)
+        batched = self._call_batch([np.stack([w, b]) for w, b in pairs])
+        self.evaluations += 4
+        size = float(np.abs(self.cotangent).sum()) * max(1e-300, *np.abs(single).tolist())
+        for one, other in zip(single, batched.tolist(), strict=True):
+            if not abs(other - one) <= 1e-6 * size and np.isfinite(one):
+                raise InputError(f"Expected f_batch to agree with f but got {other} for {one}")
 
     def _shaped(self, flat: Sequence[Floats]) -> list[NDArray[Any]]:
         pairs = zip(flat, self.shapes, self._dtypes, strict=True)

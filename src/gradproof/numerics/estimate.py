@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradproof.numerics import staircase
-from gradproof.numerics.extrapolation import SIGMAS, Extrapolation, extrapolate
+from gradproof.numerics.extrapolation import MOST_EXCESS, SIGMAS, Extrapolation, extrapolate
 from gradproof.numerics.kinks import Jump, find_jump
 from gradproof.numerics.ladder import REGULAR, STEPS, Ladder
 from gradproof.numerics.noise import COST as TABLE_COST
 from gradproof.numerics.noise import Noise, floor, measure_noise
-from gradproof.numerics.sampling import EPS, Floats, Lanes, Sampler
+from gradproof.numerics.sampling import EPS, TINY, Floats, Lanes, Sampler
 
 #: A relative bar below which no more evaluations are spent.
 SHARP = 1e-12
@@ -23,9 +23,10 @@ BLUNT = 1e-10
 ABOVE, BELOW = 2, 12
 #: Rungs a Richardson tableau needs before its own differences mean something.
 ENOUGH = 4
-
 #: Regular rungs, from the coarsest, in which a staircase is not looked for.
 COARSE = 3
+#: A change foretold to be this many times the noise, and then invisible, ended abruptly.
+ABRUPT = 1e3
 
 
 class Status(enum.StrEnum):
@@ -163,7 +164,13 @@ def estimate(
     best = _climb_up(ladder, noise, best)
     best = _climb_down(ladder, noise, best)
     best = _fill_in(ladder, noise, best)
-    return _conclude(ladder, noise, best, find_jump(ladder, noise), spent)
+    jump = find_jump(ladder, noise, best.excess)
+    if jump.is_kink.any():
+        # It may yet lie beside the point, where shorter steps see a smooth function.
+        ladder.climb(np.flatnonzero(jump.is_kink), range(REGULAR.stop, len(STEPS), 2))
+        best = _solve(ladder, noise)
+        jump = find_jump(ladder, noise, best.excess)
+    return _conclude(ladder, noise, best, jump, spent)
 
 
 def _solve(ladder: Ladder, noise: Floats) -> Extrapolation:
@@ -190,7 +197,8 @@ def _climb_down(ladder: Ladder, noise: Floats, best: Extrapolation) -> Extrapola
     few = np.isfinite(slopes).sum(axis=1) < ENOUGH
     cramped = best.first >= bottom - 2 * ENOUGH
     rough = ~(best.truncation + best.rounding <= 1e-3 * np.abs(best.value))
-    wanted = np.flatnonzero((few | cramped | rough) & np.isfinite(ladder.value))
+    strange = best.excess > MOST_EXCESS
+    wanted = np.flatnonzero((few | cramped | rough | strange) & np.isfinite(ladder.value))
     wanted = wanted[~_is_flat(ladder, wanted)]
     if len(wanted) == 0:
         return best
@@ -235,9 +243,10 @@ def _look_for_staircase(ladder: Ladder, local: Noise) -> tuple[Floats, NDArray[n
     stalled = visible[:, 2:] & ~(change[:, :-2] > growth * change[:, 2:])
     # The coarsest rungs are as long as the function's own scale, where nothing need grow.
     stalled[:, :COARSE] = False
-    # Unless all the finer ones see a function that does not change at all.
-    flat = (slopes[:, 3:] == 0.0) | np.isnan(slopes[:, 3:])
-    stalled |= visible[:, 2:] & np.logical_and.accumulate(flat[:, ::-1], axis=1)[:, ::-1]
+    # But no change may end at once, with the finer rungs in perfect agreement.
+    quiet = np.logical_and.accumulate(~visible[:, :2:-1], axis=1)[:, ::-1]
+    foretold = change[:, 2:-1] * (steps[:, 4:] / steps[:, 3:-1]) ** 3
+    stalled[:, :-1] |= quiet & (foretold > ABRUPT * level[:, 4:])
     finest = stalled.shape[1] + 1 - np.argmax(stalled[:, ::-1], axis=1)
     suspects = np.flatnonzero(stalled.any(axis=1))
     cost = np.zeros(len(noise), dtype=np.intp)
@@ -283,12 +292,14 @@ def _conclude(
         value[kink], rounding[kink], last[kink] = mean.value, mean.rounding, mean.last
         truncation[kink] = mean.truncation + jump.error[kink]
         excess[kink] = mean.excess
+    value[jump.is_cusp], truncation[jump.is_cusp] = np.nan, np.inf
     status[~np.isfinite(value)] = code(Status.UNRESOLVED)
     status[np.isnan(ladder.value)] = code(Status.UNDEFINED)
     undefined = np.isnan(ladder.value)
     value[undefined], truncation[undefined] = np.nan, np.inf
     # The value is a rounded number itself.
     rounding = rounding + EPS * np.abs(np.nan_to_num(value, posinf=0.0, neginf=0.0))
+    rounding = np.fmax(rounding, np.where(noise > 0, TINY, 0.0))
     rows = np.arange(len(value))
     return Estimates(
         value=value,

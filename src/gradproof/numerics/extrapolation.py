@@ -200,11 +200,14 @@ def _choose(
     value = fits.value[:, :, :-1]
     excess = np.fmax(1.0, fits.residual[:, :, :-1])
     rounding = SIGMAS * fits.deviation[:, :, :-1] * excess
-    hopeless = (fits.spare[:, :, :-1] < SPARE) | (excess > MOST_EXCESS)
+    hopeless = fits.spare[:, :, :-1] < SPARE
     truncation = SAFETY * _gap(fits, nodes, columns)
     truncation = np.fmax(truncation, _beyond_lower_bars(value, truncation + rounding, hopeless))
     bar = truncation + rounding
     bar[~np.isfinite(bar) | ~np.isfinite(value) | hopeless] = np.inf
+    # A fit that nothing but structure can explain is the last resort (|x|^1.5 has no other at 0).
+    fitting = np.where(excess > MOST_EXCESS, np.inf, bar)
+    bar = np.where(np.isfinite(fitting).any(axis=(1, 2), keepdims=True), fitting, bar)
     lanes, _, orders = bar.shape
     best = np.argmin(bar.reshape(lanes, -1), axis=1)
     top, order = np.divmod(best, orders)

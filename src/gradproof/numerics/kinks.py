@@ -17,22 +17,34 @@ from gradproof.numerics.sampling import Floats
 
 #: A jump is believed when it exceeds its bar this many times.
 CERTAINTY = 4.0
+#: At a cusp the median over this many of the finest steps is still more than this share of the
+#: largest.
+FINEST, LEFT = 3, 0.25
 
 
 @dataclass(frozen=True)
 class Jump:
-    """Half of the slope's jump at each centre, its bar, and whether it is a kink."""
+    """Half of the slope's jump at each centre, its bar, and whether it is a kink.
+
+    `is_cusp` says that f has no slopes there, not even one-sided ones.
+    """
 
     half: Floats
     error: Floats
     is_kink: NDArray[np.bool_]
+    is_cusp: NDArray[np.bool_]
 
 
-def find_jump(ladder: Ladder, noise: Floats) -> Jump:
+def find_jump(ladder: Ladder, noise: Floats, excess: Floats) -> Jump:
     """Half of (right slope - left slope) at each centre.
 
     A kink must show at the finest rungs too: from the finest rung used on, every rung where half of
     the jump would stand out of the noise must show at least half of it.
+
+    Args:
+        ladder: the values.
+        noise: (lanes,), standard deviation of their jitter.
+        excess: (lanes,), how many times more than that the central differences showed.
     """
     even = ladder.even()
     # Values at x+t and x-t have noise of their own, that at x is the same for all steps.
@@ -48,7 +60,24 @@ def find_jump(ladder: Ladder, noise: Floats) -> Jump:
         shown = np.abs(even - half[:, None]) <= 0.5 * np.abs(half)[:, None]
         stands_out = np.abs(half) > CERTAINTY * error
     is_kink = stands_out & visible.any(axis=1) & (shown | ~visible).all(axis=1)
-    return Jump(half, error, is_kink)
+    return Jump(half, error, is_kink, _stays(even, jitter * excess[:, None]) & ~is_kink)
+
+
+def _stays(even: Floats, jitter: Floats) -> NDArray[np.bool_]:
+    """Whether s(t)/t does not fall at all, down to the shortest step where it could be seen."""
+    size = np.nan_to_num(np.abs(even))
+    largest = size.max(axis=1)
+    seen = np.isfinite(even) & (largest[:, None] > 8.0 * jitter)
+    from_finest = np.cumsum(seen[:, ::-1], axis=1)[:, ::-1]
+    finest = np.where(seen & (from_finest <= FINEST), size, np.nan)
+    stays: NDArray[np.bool_] = _median(finest) > LEFT * largest
+    return stays & (from_finest[:, 0] >= 2 * FINEST)
+
+
+def _median(values: Floats) -> Floats:
+    """The middle one of at most `FINEST` values a row, NaN aside."""
+    middle: Floats = np.sort(np.where(np.isnan(values), np.inf, values), axis=1)[:, FINEST // 2]
+    return middle
 
 
 def _at(steps: Floats, column: NDArray[np.intp]) -> Floats:

@@ -23,12 +23,12 @@ NEGLIGIBLE = 1e-6
 #: Why an entry got its verdict; positions are the reason codes.
 REASONS = (
     "",
-    "differs by more than the error bar, on two ladders of steps",
+    "differs from the numeric value by more than its error bar; found twice, on different steps",
     "the analytic value is not a finite number",
     "outside the interval between the two one-sided slopes",
     "a kink at the point: the analytic value lies between the two one-sided slopes",
     "the error bar is wider than the resolution asked for",
-    "two ladders of steps disagree about the claim",
+    "differs by more than the error bar on some steps and not on others",
     *(f"{status.value}" for status in STATUSES),
     "no effect on f beyond its noise, as claimed",
     "agrees to single precision; the numeric value is worth more digits than that",
@@ -66,7 +66,7 @@ def judge(request: Request, numeric: Numeric, *, value: float, resolution: float
     with np.errstate(invalid="ignore"):
         blunt = ~(bar <= resolution * size)
         unseen = (own <= bar) & (
-            bar * request.scale <= NEGLIGIBLE * _effect(request, numeric, value)
+            bar * request.wide <= NEGLIGIBLE * _effect(request, numeric, value)
         )
         imprecise = np.abs(request.claim - numeric.value) <= SINGLE * own
     verdict = np.full(len(bar), _MATCH, dtype=np.uint8)

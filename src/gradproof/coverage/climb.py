@@ -20,8 +20,11 @@ from gradproof.numerics.ladder import REGULAR
 from gradproof.numerics.noise import floor
 from gradproof.numerics.sampling import Floats, Lanes, Sampler, representable
 
-#: Entries that go ahead of the others.
+#: Entries that go ahead of the others, the factors by which they stretch their steps, and how many
+#: entries it takes for that to pay.
 PILOTS = 24
+STRETCHES = (1.0, 4.0, 16.0)
+WORTHWHILE = 200
 #: The second pair's step, relative to the first's.
 SHORTER = 0.2
 #: The longest step of a pair, relative to the scale: for entries of little effect or none.
@@ -38,13 +41,15 @@ CLEAR = 10.0
 class Request:
     """Entries to be found; every array has shape (entries,).
 
-    `center` is the entry's value and `scale` the size of its surroundings; `claim` the derivative
+    `center` is the entry's value and `scale` the size of its surroundings; `wide` the tensor's size
+    where that is larger: an entry that is nearly 0 may be tiny by nature or by rounding; `claim` the derivative
     that is claimed and `rounding` the claim's own rounding; `typical` the size of the derivatives
     in the same tensor; `group` the tensor's number.
     """
 
     center: Floats
     scale: Floats
+    wide: Floats
     claim: Floats
     rounding: Floats
     typical: Floats
@@ -60,7 +65,7 @@ class Numeric:
     """Numeric derivatives; every array has shape (entries,), `status` as in `STATUSES`.
 
     `confirmed` says of a claim beyond the bar that a second look found the same. `variation` is how
-    much f was seen to change when the entry was moved.
+    much f was seen to change when the entry was moved, `scale` the one on which it was found.
     """
 
     value: Floats
@@ -69,6 +74,7 @@ class Numeric:
     status: NDArray[np.uint8]
     confirmed: NDArray[np.bool_]
     variation: Floats
+    scale: Floats
 
     def put(
         self, where: NDArray[np.intp], found: Estimates, rows: NDArray[np.intp] | None = None
@@ -103,6 +109,7 @@ def climb(
             for start in range(0, len(lanes), BLOCK):
                 block = lanes[start : start + BLOCK]
                 numeric.put(block, ladders(sampler, request, block, value, level))
+        _widen(sampler, request, numeric, blunt, value, resolution)
         look_again(sampler, request, numeric, value)
     return numeric
 
@@ -137,6 +144,7 @@ def _pairs(
         np.full(len(everything), code(Status.SMOOTH), dtype=np.uint8),
         np.zeros(len(everything), dtype=np.bool_),
         np.nan_to_num(np.abs(first.slope * first.step)),
+        request.scale.copy(),
     )
     settled, sharp = first.settles(request, resolution)
     # A claim that is no number needs no better numeric value to be wrong.
@@ -155,22 +163,73 @@ def _pairs(
     return numeric, np.flatnonzero(~settled & ~blunt), np.flatnonzero(blunt)
 
 
+def _widen(
+    sampler: Sampler,
+    request: Request,
+    numeric: Numeric,
+    lanes: Lanes,
+    value: float,
+    resolution: float,
+) -> None:
+    """Climb on the tensor's scale where an entry's own was too small to see anything."""
+    size = np.fmax(np.abs(request.claim[lanes]), np.abs(numeric.value[lanes]))
+    is_flat = numeric.variation[lanes] == 0.0
+    still = ~(numeric.error[lanes] <= resolution * size) | is_flat
+    small = lanes[still & (request.scale[lanes] < request.wide[lanes])]
+    for start in range(0, len(small), BLOCK):
+        block = small[start : start + BLOCK]
+        wider = replace(request, scale=request.wide)
+        found = ladders(sampler, wider, block, value, None)
+        was_flat = numeric.variation[block] == 0.0
+        better = np.flatnonzero((found.error < numeric.error[block]) | was_flat)
+        numeric.put(block[better], found, better)
+        numeric.scale[block[better]] = request.wide[block[better]]
+
+
 def _first_pairs(sampler: Sampler, request: Request, value: float, noise: float) -> _Pair:
-    """A pair for every entry; some go ahead, and their truncation sets the step of the others."""
+    """A pair for every entry; some go ahead, and what they meet sets the step of the others.
+
+    The pilots take steps of different lengths, for the guess of `_first_step` is a careful one:
+    the others take the longest at which truncation stayed below rounding, or a shorter one if
+    none did.
+    """
     step = _first_step(request, noise)
-    pilots = np.zeros(len(step), dtype=np.bool_)
-    pilots[:: max(1, len(step) // PILOTS)] = True
-    ahead, behind = np.flatnonzero(pilots), np.flatnonzero(~pilots)
-    leading = _Pair.evaluate(sampler, request, ahead, step[ahead], value, noise)
-    gap = np.abs(request.claim[ahead] - leading.slope)
+    count = len(step)
+    ahead = np.unique(np.linspace(0, count - 1, min(PILOTS, count)).astype(np.intp))
+    behind = np.setdiff1d(np.arange(count), ahead)
+    stretch = np.ones(len(ahead))
+    if count >= WORTHWHILE:
+        stretch = np.resize(STRETCHES, len(ahead))
+    limit = np.fmax(LONGEST * request.scale, step)
+    leading = _Pair.evaluate(
+        sampler, request, ahead, np.fmin(stretch * step[ahead], limit[ahead]), value, noise
+    )
+    gap, bar = np.abs(request.claim[ahead] - leading.slope), leading.error
     # Gaps as large as this are no truncation but a wrong claim or a kink.
     close = gap <= 1e-2 * np.abs(leading.slope)
-    if close.any():
-        excess = float(np.median(gap[close] / leading.error[close]))
-        step = step * np.clip(np.cbrt(0.2 / max(excess, 1e-3)), 1e-3, 1.0)
+    settled, _ = leading.settles(request.take(ahead), 1.0)
+    failed = np.flatnonzero((stretch > 1.0) & ~settled)
+    if len(failed):
+        # What a long step did not settle gets the step it would have had.
+        again = _Pair.evaluate(sampler, request, ahead[failed], step[ahead[failed]], value, noise)
+        leading = leading.replace(failed, again)
+    step = np.fmin(step * _best_stretch(gap / bar, stretch, close), limit)
     trailing = _Pair.evaluate(sampler, request, behind, step[behind], value, noise)
     order = np.argsort(np.concatenate([ahead, behind]))
     return _Pair.join(leading, trailing).take(order)
+
+
+def _best_stretch(excess: Floats, stretch: Floats, close: NDArray[np.bool_]) -> float:
+    """The factor for the steps, from the pilots' gaps in units of their rounding bars."""
+    for factor in sorted(set(stretch.tolist()), reverse=True):
+        mine = (stretch == factor) & close
+        if factor > 1.0 and mine.sum() >= 4 and np.quantile(excess[mine], 0.75) < 0.3:
+            return float(factor)
+    mine = (stretch == 1.0) & close
+    if not mine.any():
+        return 1.0
+    typical = max(float(np.median(excess[mine])), 1e-3)
+    return float(np.clip(np.cbrt(0.2 / typical), 1e-3, 1.0))
 
 
 def _lengthen(
@@ -203,7 +262,7 @@ def _confirm_dead(
     numeric: Numeric,
 ) -> NDArray[np.bool_]:
     """Where nothing moved at all and nothing is claimed: one long pair; writes what it found."""
-    long = _Pair.evaluate(sampler, request, lanes, LONGEST * request.scale[lanes], value, noise)
+    long = _Pair.evaluate(sampler, request, lanes, LONGEST * request.wide[lanes], value, noise)
     numeric.value[lanes[long.is_flat]] = 0.0
     numeric.error[lanes[long.is_flat]] = long.error[long.is_flat]
     return long.is_flat
@@ -295,13 +354,20 @@ class _Pair:
         agrees = np.abs(request.claim - self.slope) <= self.error + request.rounding
         even = np.abs(self.even)
         bent = (even > 50.0 * self.level) & (even > 1e-2 * self.step * size)
-        sharp = self.error <= resolution * size
+        # Where nothing moves though something is claimed, the step may be too short to tell.
+        sharp = (self.error <= resolution * size) & (~self.is_flat | (request.claim == 0.0))
         return agrees & ~bent & sharp, sharp
 
     @classmethod
     def join(cls, one: _Pair, other: _Pair) -> _Pair:
         names = cls.__annotations__
         return cls(**{n: np.concatenate([getattr(one, n), getattr(other, n)]) for n in names})
+
+    def replace(self, where: NDArray[np.intp], other: _Pair) -> _Pair:
+        """These entries taken from another pair."""
+        both, rows = self.join(self, other), np.arange(len(self.step))
+        rows[where] = len(rows) + np.arange(len(where))
+        return both.take(rows)
 
     def take(self, where: NDArray[np.intp]) -> _Pair:
         return replace(self, **{name: getattr(self, name)[where] for name in self.__annotations__})
@@ -313,7 +379,6 @@ def ladders(
     lanes: Lanes,
     value: float,
     noise: float | None,
-    stretch: float = 1.0,
 ) -> Estimates:
     """A whole ladder for some of the entries; noise=None has it measured at each of them."""
 
@@ -323,7 +388,7 @@ def ladders(
     return estimate(
         of_lanes,
         request.center[lanes],
-        stretch * request.scale[lanes],
+        request.scale[lanes],
         value=np.full(len(lanes), value),
         noise=None if noise is None else np.full(len(lanes), noise),
     )
@@ -346,7 +411,8 @@ def look_again(sampler: Sampler, request: Request, numeric: Numeric, value: floa
     numeric.confirmed[beyond] = True
     for start in range(0, len(chosen), BLOCK):
         block = chosen[start : start + BLOCK]
-        again = ladders(sampler, request, block, value, None, stretch=0.61)
+        others = replace(request, scale=0.61 * numeric.scale)
+        again = ladders(sampler, others, block, value, None)
         now = Numeric(
             again.value,
             again.error,
@@ -354,6 +420,7 @@ def look_again(sampler: Sampler, request: Request, numeric: Numeric, value: floa
             again.status,
             numeric.confirmed[block],
             numeric.variation[block],
+            numeric.scale[block],
         )
         repeated = gap_beyond(request.take(block), now) > 1.0
         numeric.confirmed[block] = repeated

@@ -19,7 +19,7 @@ from gradproof.numerics.sampling import Floats
 CERTAINTY = 4.0
 #: At a cusp the median over this many of the finest steps is still more than this share of the
 #: largest.
-FINEST, LEFT = 3, 0.25
+FINEST, LEFT = 5, 0.2
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,13 @@ def find_jump(ladder: Ladder, noise: Floats, excess: Floats) -> Jump:
 def _stays(even: Floats, jitter: Floats) -> NDArray[np.bool_]:
     """Whether s(t)/t does not fall at all, down to the shortest step where it could be seen."""
     size = np.nan_to_num(np.abs(even))
+    size[~(size > 8.0 * jitter)] = 0.0
     largest = size.max(axis=1)
     seen = np.isfinite(even) & (largest[:, None] > 8.0 * jitter)
     from_finest = np.cumsum(seen[:, ::-1], axis=1)[:, ::-1]
     finest = np.where(seen & (from_finest <= FINEST), size, np.nan)
     stays: NDArray[np.bool_] = _median(finest) > LEFT * largest
-    return stays & (from_finest[:, 0] >= 2 * FINEST)
+    return stays & (from_finest[:, 0] > FINEST)
 
 
 def _median(values: Floats) -> Floats:

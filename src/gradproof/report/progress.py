@@ -25,12 +25,14 @@ def progress_bar(progress: bool | OnProgress) -> Iterator[OnProgress]:
     if callable(progress):
         yield progress
         return
-    if not progress:
+    console = Console(stderr=True)
+    # In a pipe or a log rich would leave an empty line behind.
+    if not progress or not console.is_terminal:
         yield lambda done, expected: None
         return
     started = time.monotonic()
     columns = (TextColumn("checking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar = Progress(*columns, console=console, transient=True)
     task = bar.add_task("evaluations", total=None)
 
     def update(done: int, expected: int) -> None:

@@ -247,7 +247,9 @@ def _request(
     return Request(
         center=pick(subject.point),
         scale=pick(scale),
-        wide=pick([np.fmax(s, root_mean_square(x)) for s, x in zip(scale, subject.point, strict=True)]),
+        wide=pick(
+            [np.fmax(s, root_mean_square(x)) for s, x in zip(scale, subject.point, strict=True)]
+        ),
         claim=pick(claim.gradient),
         rounding=pick(claim.rounding),
         typical=pick(typical),

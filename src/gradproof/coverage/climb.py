@@ -42,9 +42,9 @@ class Request:
     """Entries to be found; every array has shape (entries,).
 
     `center` is the entry's value and `scale` the size of its surroundings; `wide` the tensor's size
-    where that is larger: an entry that is nearly 0 may be tiny by nature or by rounding; `claim` the derivative
-    that is claimed and `rounding` the claim's own rounding; `typical` the size of the derivatives
-    in the same tensor; `group` the tensor's number.
+    where that is larger (an entry that is nearly 0 may be tiny by nature or by rounding); `claim`
+    the derivative that is claimed and `rounding` the claim's own rounding; `typical` the size of
+    the derivatives in the same tensor; `group` the tensor's number.
     """
 
     center: Floats

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gradproof.report.model import Customary, Finding
+from gradproof.report.steps_text import step_size
 from gradproof.subjects.base import Floats
 
 #: Fraction of entries at or near a kink from which fewer data points are advised.
@@ -50,10 +51,8 @@ def about_kinks(
     if total and max(crossed, sum(at.values())) > MANY * total:
         message = f"{sum(at.values())} of {total} entries lie at a kink"
         if crossed:
-            h = max(c.step for c in customary)
-            message = (
-                f"{crossed} of {total} entries have a kink between x - h and x + h for h = {h:.0e}"
-            )
+            h = step_size(max(c.step for c in customary))
+            message = f"{crossed} of {total} entries have a kink between x - h and x + h, h = {h}"
         message += ": fewer data points have fewer kinks"
         findings.append(Finding("many-kinks", message, evidence={"crossed": crossed, "of": total}))
     return findings

@@ -12,6 +12,7 @@ import numpy as np
 
 from gradproof.numerics.extrapolation import SIGMAS
 from gradproof.report.model import Cause, StepRow, StepTable
+from gradproof.report.steps_text import step_size
 from gradproof.subjects.base import Floats
 
 #: The steps of the table, absolute, as people choose them by hand.
@@ -53,6 +54,8 @@ def step_table(
     order, rounding_order = _orders(np.array(steps), off, noise)
     drop = _sudden_drop(np.array(steps), off, noise)
     cause, explanation = _explain(wrong, bar, order, drop, gap, np.array(steps), at_kink)
+    if cause == "kink":
+        order = float("nan")  # no power of h describes a jump from one branch to another
     rows = [
         StepRow(
             float(h),
@@ -125,6 +128,7 @@ def _explain(
             return "unclear", "x - h or x + h lies outside f's domain at every step of the table"
         return "wrong gradient", "the analytic value is not a finite number"
     best = int(np.nanargmin(gap))
+    where = step_size(steps[best])
     if at_kink:
         return "kink", (
             "the point lies on a kink: the slopes on its two sides differ, and the central "
@@ -137,21 +141,22 @@ def _explain(
         )
     if np.isfinite(drop):
         return "kink", (
-            f"the gap drops suddenly, to {gap[best]:.1e}, once the step is {drop:.0e} or shorter: "
-            "a kink lies between x - h and x + h at longer steps and outside at shorter ones"
+            f"the gap drops suddenly, to {gap[best]:.1e}, once the step is {step_size(drop)} or "
+            "shorter: a kink lies between x - h and x + h at longer steps and outside at shorter "
+            "ones"
         )
     if np.isfinite(order) and order > 1.0:
         return "truncation", (
-            f"the gap falls as h^{order:.1f} down to {gap[best]:.1e} at h = {steps[best]:.0e}, "
+            f"the gap falls as h^{order:.1f} down to {gap[best]:.1e} at h = {where}, "
             "which is truncation (h^2 f'''/6), and then rises as 1/h, which is rounding: the "
             "gradient is right"
         )
     if np.all(gap <= 10.0 * bar) or best == 0:
         return "rounding", (
-            f"the gap is smallest, {gap[best]:.1e}, at h = {steps[best]:.0e} and rises as the step "
-            "shrinks: it is rounding at every step"
+            f"the gap is smallest, {gap[best]:.1e}, at h = {where} and rises as the step shrinks: "
+            "it is rounding at every step"
         )
     return (
         "agrees",
-        f"the gap falls to {gap[best]:.1e} at h = {steps[best]:.0e}, within the error bar",
+        f"the gap falls to {gap[best]:.1e} at h = {where}, within the error bar",
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gradproof.numerics import staircase
 from gradproof.numerics.extrapolation import MOST_EXCESS, SIGMAS, Extrapolation, extrapolate
-from gradproof.numerics.kinks import Jump, find_jump
+from gradproof.numerics.kinks import Jump, find_jump, stays
 from gradproof.numerics.ladder import REGULAR, STEPS, Ladder
 from gradproof.numerics.noise import COST as TABLE_COST
 from gradproof.numerics.noise import Noise, floor, measure_noise
@@ -262,6 +262,17 @@ def _look_for_staircase(ladder: Ladder, local: Noise) -> tuple[Floats, NDArray[n
     return raised, cost
 
 
+def _diverges(ladder: Ladder, noise: Floats, status: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Whether the slopes go on changing as the steps shrink, as where f is vertical."""
+    slopes = ladder.central()
+    for side in (1, -1):
+        alone = (status == code(Status.ONE_SIDED)) & np.isfinite(ladder.one_sided(side)).any(axis=1)
+        slopes[alone] = ladder.one_sided(side)[alone]
+    jitter = np.sqrt(2.0) * ladder.level(noise) / ladder.steps
+    # The rungs only: changes are compared over like ratios of steps.
+    return stays(np.diff(slopes[:, ::2], axis=1), jitter[:, 2::2])
+
+
 def _conclude(
     ladder: Ladder, noise: Floats, best: Extrapolation, jump: Jump, spent: NDArray[np.intp]
 ) -> Estimates:
@@ -292,7 +303,8 @@ def _conclude(
         value[kink], rounding[kink], last[kink] = mean.value, mean.rounding, mean.last
         truncation[kink] = mean.truncation + jump.error[kink]
         excess[kink] = mean.excess
-    value[jump.is_cusp], truncation[jump.is_cusp] = np.nan, np.inf
+    endless = jump.is_cusp | (~kink & _diverges(ladder, noise * excess, status))
+    value[endless], truncation[endless] = np.nan, np.inf
     status[~np.isfinite(value)] = code(Status.UNRESOLVED)
     status[np.isnan(ladder.value)] = code(Status.UNDEFINED)
     undefined = np.isnan(ladder.value)

@@ -60,19 +60,27 @@ def find_jump(ladder: Ladder, noise: Floats, excess: Floats) -> Jump:
         shown = np.abs(even - half[:, None]) <= 0.5 * np.abs(half)[:, None]
         stands_out = np.abs(half) > CERTAINTY * error
     is_kink = stands_out & visible.any(axis=1) & (shown | ~visible).all(axis=1)
-    return Jump(half, error, is_kink, _stays(even, jitter * excess[:, None]) & ~is_kink)
+    return Jump(half, error, is_kink, stays(even, jitter * excess[:, None]) & ~is_kink)
 
 
-def _stays(even: Floats, jitter: Floats) -> NDArray[np.bool_]:
-    """Whether s(t)/t does not fall at all, down to the shortest step where it could be seen."""
-    size = np.nan_to_num(np.abs(even))
+def stays(parts: Floats, jitter: Floats) -> NDArray[np.bool_]:
+    """Whether what should fall with the step does not, down to the shortest that could show it.
+
+    Of s(t)/t it says that f has a cusp; of the changes from one slope to the next, that the slope
+    has no limit.
+
+    Args:
+        parts: (lanes, rungs), from coarse to fine, NaN where a rung does not exist.
+        jitter: (lanes, rungs), their standard deviation.
+    """
+    size = np.nan_to_num(np.abs(parts))
     size[~(size > 8.0 * jitter)] = 0.0
     largest = size.max(axis=1)
-    seen = np.isfinite(even) & (largest[:, None] > 8.0 * jitter)
+    seen = np.isfinite(parts) & (largest[:, None] > 8.0 * jitter)
     from_finest = np.cumsum(seen[:, ::-1], axis=1)[:, ::-1]
     finest = np.where(seen & (from_finest <= FINEST), size, np.nan)
-    stays: NDArray[np.bool_] = _median(finest) > LEFT * largest
-    return stays & (from_finest[:, 0] > FINEST)
+    remains: NDArray[np.bool_] = _median(finest) > LEFT * largest
+    return remains & (from_finest[:, 0] > FINEST)
 
 
 def _median(values: Floats) -> Floats:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from gradproof.report.entries import Entries
 from gradproof.report.model import Finding, Severity, TensorReport, Verdict
+from gradproof.report.steps_text import step_size
 
 _CONSEQUENCE: Mapping[Severity, Verdict] = {
     "bug": "fail",
@@ -41,17 +42,16 @@ def reason_of(
     """Why the whole got its verdict: what a reader of one line needs."""
     if verdict == "pass":
         kinks = {n: t.counts["kink"] for n, t in tensors.items() if t.counts["kink"]}
-        crossed = {
-            n: t.customary[0].kinks
-            for n, t in tensors.items()
-            if t.customary and t.customary[0].kinks
+        near = {
+            n: t.customary[0].kinks - t.counts["kink"] for n, t in tensors.items() if t.customary
         }
+        crossed = {n: count for n, count in near.items() if count > 0}
         reason = "every entry agrees to all the digits that its numeric value is worth"
         if kinks:
             reason += "; at a kink: " + _listed(kinks)
         if crossed:
             h = next(t.customary[0].step for t in tensors.values() if t.customary)
-            reason += f"; kinks within h = {h:.0e}, stepped around: " + _listed(crossed)
+            reason += f"; kinks within h = {step_size(h)}, stepped around: " + _listed(crossed)
         return reason
     concerned = [t for t in tensors.values() if t.verdict == verdict]
     if concerned:

@@ -277,10 +277,11 @@ def steps_of(table: StepTable, page: Page) -> Iterator[RenderableType]:
     columns.append(Column("larger part", "left"))
     rows = []
     for row in table.rows:
-        larger = "truncation" if row.truncation > row.rounding else "rounding"
-        known = math.isfinite(row.truncation) and math.isfinite(row.rounding)
-        sizes = [number(x) for x in (row.difference, row.truncation, row.rounding)]
-        cells = [step_size(row.step), *sizes, larger if known else "-"]
+        beyond = "kink" if table.cause == "kink" else "truncation"
+        larger = beyond if row.truncation > row.rounding else "rounding"
+        parts = (row.difference, row.truncation, row.rounding)
+        sizes = [number(x) if math.isfinite(x) else "-" for x in parts]
+        cells = [step_size(row.step), *sizes, larger if math.isfinite(row.rounding) else "-"]
         if of_entry:
             cells.insert(1, derivative_pair(table.analytic, row.numeric, table.error)[1])
         rows.append([Text(cell) for cell in cells])
@@ -293,7 +294,7 @@ def steps_of(table: StepTable, page: Page) -> Iterator[RenderableType]:
     if math.isfinite(table.rounding_order):
         orders.append(f"h^{table.rounding_order:.2f} where rounding rules (h^-1 expected)")
     if orders:
-        yield Text(f"The error goes as {' and as '.join(orders)}.")
+        yield Text(f"The distance from the numeric value goes as {' and as '.join(orders)}.")
     yield Text.assemble((table.cause, "bold"), ": ").append_text(page.say(table.explanation))
 
 

@@ -220,10 +220,11 @@ def _reasons(report: Report, page: Page) -> Iterator[RenderableType]:
 
 def _kinks_of(name: str, entries: Entries, page: Page) -> Text:
     kinks = entries.filter(verdict="kink")
-    reasons = "; ".join(sorted(set(kinks["reason"].tolist()) - {""}))
     line = Text.assemble(("kink", "cyan"), " ").append_text(page.name(name))
     line.append(f": {_count(len(kinks), 'entry')} at a kink")
-    line.append_text(page.say(f": {reasons}" if reasons else ""))
+    if kinks[0].reason:
+        index = f" [{', '.join(map(str, kinks[0].index))}]" if kinks[0].index else ""
+        line.append_text(page.say(f", such as{index}: {kinks[0].reason}"))
     others = entries.filter(where=entries["verdict"] != "kink")
     if len(others):
         digits = float(others["digits_agree"].min())

@@ -243,7 +243,8 @@ def _request(
         chosen: Floats = np.concatenate(tensors)[offsets[places.tensor] + places.index]
         return chosen
 
-    typical = [np.full(len(g), root_mean_square(g[np.isfinite(g)])) for g in claim.gradient]
+    moves = [g * s for g, s in zip(claim.gradient, scale, strict=True)]
+    typical = [root_mean_square(m[np.isfinite(m)]) / s for m, s in zip(moves, scale, strict=True)]
     return Request(
         center=pick(subject.point),
         scale=pick(scale),

@@ -414,6 +414,11 @@ def test_engine_gets_the_work_in_several_chunks() -> None:
     assert max(handed) >= 4
 
 
+def test_engine_that_loses_results_is_refused() -> None:
+    with pytest.raises(InputError, match="Expected engine to return a result for each chunk"):
+        check(sines, X, np.cos, engine=lambda function, chunks: [])
+
+
 def test_progress_counts_up_to_what_was_foretold() -> None:
     seen: list[tuple[int, int]] = []
     report = check(

@@ -199,22 +199,20 @@ def test_an_accident_of_the_first_look_is_no_mismatch(monkeypatch: pytest.Monkey
     assert numeric.confirmed.tolist() == [lane == 7 for lane in range(len(X))]
 
 
-@pytest.mark.parametrize("period", [1e-5, 3e-6, 1e-6])
-def test_a_fast_wiggle_is_accused_without_a_second_look(
+@pytest.mark.parametrize("period", [3e-7, 1e-7, 3e-8])
+def test_fast_wiggles_would_be_accused_without_a_second_look(
     period: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def f(x: Any) -> Any:
-        return np.sum(np.sin(x) + period * np.sin(x / period) / 3)
+    def verdict(seed: int) -> str:
+        return check(
+            lambda x: np.sum(np.sin(x) + period * np.sin(x / period)),
+            np.random.default_rng(seed).normal(size=40),
+            lambda x: np.cos(x) + np.cos(x / period),
+        ).verdict
 
-    def grad(x: Any) -> Any:
-        return np.cos(x) + np.cos(x / period) / 3
-
-    x = np.random.default_rng(1).normal(size=40)
-    assert check(f, x, grad).verdict == "pass"
+    assert [verdict(seed) for seed in range(3)] == 3 * ["pass"]
     monkeypatch.setattr("gradproof.coverage.climb.look_again", believe)
-    report = check(f, x, grad)
-    assert report.verdict == "fail"
-    assert report.entries.counts()["mismatch"] > 1
+    assert "fail" in [verdict(seed) for seed in range(3)]
 
 
 def test_a_wrong_claim_stays_wrong_whatever_the_second_look_meets() -> None:

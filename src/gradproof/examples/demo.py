@@ -42,7 +42,6 @@ STEP = 1e-4
 FEW_DIGITS = 5
 _STYLES = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
 _TERMS = {"data": "cross-entropy", "l2": "weight decay"}
-
 #: Per tensor, what backpropagation claims and the slopes at the fixed step.
 ByHand = Mapping[str, tuple[Array, Array]]
 

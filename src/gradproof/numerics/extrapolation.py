@@ -81,7 +81,7 @@ def extrapolate(
 
     >>> t = np.array([[0.4, 0.2, 0.1, 0.05, 0.025]])
     >>> best = extrapolate(np.cos(1.0) * np.sin(t) / t, t, 1e-15 / t, power=2)
-    >>> abs(best.value[0] - np.cos(1.0)) < 1e-7
+    >>> bool(abs(best.value[0] - np.cos(1.0)) < 1e-7)
     True
     """
     if shared is None:
@@ -202,7 +202,8 @@ def _choose(
     rounding = SIGMAS * fits.deviation[:, :, :-1] * excess
     hopeless = fits.spare[:, :, :-1] < SPARE
     truncation = SAFETY * _gap(fits, nodes, columns)
-    truncation = np.fmax(truncation, _beyond_lower_bars(value, truncation + rounding, hopeless))
+    # NaN, where there is nothing to compare with, stays.
+    truncation = np.maximum(truncation, _beyond_lower_bars(value, truncation + rounding, hopeless))
     bar = truncation + rounding
     bar[~np.isfinite(bar) | ~np.isfinite(value) | hopeless] = np.inf
     # A fit that nothing but structure can explain is the last resort (|x|^1.5 has no other at 0).

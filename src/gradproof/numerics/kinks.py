@@ -17,9 +17,10 @@ from gradproof.numerics.sampling import Floats
 
 #: A jump is believed when it exceeds its bar this many times.
 CERTAINTY = 4.0
-#: At a cusp the median over this many of the finest steps is still more than this share of the
-#: largest.
-FINEST, LEFT = 5, 0.2
+#: How many of the finest steps that could show a jump must show it.
+WITNESSES = 4
+#: At a cusp each of this many of the finest steps still shows more than this share of the largest.
+FINEST, LEFT = 3, 0.2
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Jump:
 def find_jump(ladder: Ladder, noise: Floats, excess: Floats) -> Jump:
     """Half of (right slope - left slope) at each centre.
 
-    A kink must show at the finest rungs too: from the finest rung used on, every rung where half of
-    the jump would stand out of the noise must show at least half of it.
+    A kink must show at the finest rungs too: the finest `WITNESSES` of those where half of the jump
+    would stand out of the noise must show at least half of it.
 
     Args:
         ladder: the values.
@@ -56,7 +57,8 @@ def find_jump(ladder: Ladder, noise: Floats, excess: Floats) -> Jump:
     half = found.value
     with np.errstate(invalid="ignore"):
         visible = np.isfinite(even) & (np.abs(half)[:, None] > 8.0 * jitter)
-        visible &= ladder.steps <= _at(ladder.steps, found.last)[:, None]
+        # The finest of these: at longer steps the sides' own bends may hide a small jump.
+        visible &= np.cumsum(visible[:, ::-1], axis=1)[:, ::-1] <= WITNESSES
         shown = np.abs(even - half[:, None]) <= 0.5 * np.abs(half)[:, None]
         stands_out = np.abs(half) > CERTAINTY * error
     is_kink = stands_out & visible.any(axis=1) & (shown | ~visible).all(axis=1)
@@ -78,17 +80,6 @@ def stays(parts: Floats, jitter: Floats) -> NDArray[np.bool_]:
     largest = size.max(axis=1)
     seen = np.isfinite(parts) & (largest[:, None] > 8.0 * jitter)
     from_finest = np.cumsum(seen[:, ::-1], axis=1)[:, ::-1]
-    finest = np.where(seen & (from_finest <= FINEST), size, np.nan)
-    remains: NDArray[np.bool_] = _median(finest) > LEFT * largest
-    return remains & (from_finest[:, 0] > FINEST)
-
-
-def _median(values: Floats) -> Floats:
-    """The middle one of at most `FINEST` values a row, NaN aside."""
-    middle: Floats = np.sort(np.where(np.isnan(values), np.inf, values), axis=1)[:, FINEST // 2]
-    return middle
-
-
-def _at(steps: Floats, column: NDArray[np.intp]) -> Floats:
-    picked: Floats = np.where(column >= 0, steps[np.arange(len(steps)), column], np.nan)
-    return picked
+    finest = np.where(seen & (from_finest <= FINEST), size, np.inf)
+    remains: NDArray[np.bool_] = finest.min(axis=1) > LEFT * largest
+    return remains & (from_finest[:, 0] >= 2 * FINEST)

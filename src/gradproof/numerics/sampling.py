@@ -37,7 +37,7 @@ def representable(center: Floats, step: Floats) -> Floats:
     >>> t = representable(np.array([1.0]), np.array([1e-10]))
     >>> bool((1.0 + t[0]) - 1.0 == t[0] and 1.0 - (1.0 - t[0]) == t[0])
     True
-    >>> float(representable(np.array([1e6]), np.array([1e-12]))[0]) >= np.spacing(1e6)
+    >>> bool(representable(np.array([1e6]), np.array([1e-12]))[0] >= np.spacing(1e6))
     True
     """
     magnitude = np.abs(center)

@@ -268,7 +268,13 @@ class ArraySubject:
             done += len(result)
             self.on_progress(done)
         self.evaluations = done
-        return np.concatenate(results) if results else np.empty(0)
+        values = np.concatenate(results) if results else np.empty(0)
+        if len(values) != len(offsets):
+            raise InputError(
+                f"Expected engine to return a result for each chunk, {len(offsets)} values in all, "
+                f"but got {len(values)}"
+            )
+        return values
 
     # -- claims and cotangents ---------------------------------------------------------------
 

@@ -44,7 +44,8 @@ class Request:
     `center` is the entry's value and `scale` the size of its surroundings; `wide` the tensor's size
     where that is larger (an entry that is nearly 0 may be tiny by nature or by rounding); `claim`
     the derivative that is claimed and `rounding` the claim's own rounding; `typical` the
-    derivative that would move f as much as the entries of the same tensor do; `group` the tensor's number.
+    derivative that would move f as much as the entries of the same tensor do; `group` the tensor's
+    number.
     """
 
     center: Floats

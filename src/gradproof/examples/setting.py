@@ -53,8 +53,9 @@ class Setting:
                 "data": (
                     lambda params: net.data_loss(params, images, labels),
                     lambda params: net.data_gradient(params, images, labels),
+                    lambda params: net.data_loss_batch(params, images, labels),
                 ),
-                "l2": (net.l2_loss, net.l2_gradient),
+                "l2": (net.l2_loss, net.l2_gradient, net.l2_loss_batch),
             },
             **options,
         )

@@ -67,7 +67,7 @@ def make_report(trial: Trial, settings: Settings, rng: np.random.Generator) -> R
     rules = rules_of_thumb(trial, settings, judgement)
     entries = _entries(trial, judgement)
     tensors = _tensors(trial, entries, judgement, rules)
-    findings = [*trial.value.findings, *trial.claim.findings, *together]
+    findings = [*trial.value.findings, *trial.claim.findings, *trial.findings, *together]
     findings += _advice(trial, judgement, tensors, rules.overall)
     steps = tabulate(trial, settings, judgement, rules)
     verdict = overall([t.verdict for t in tensors.values()] + [verdict_of(f) for f in findings])

@@ -14,7 +14,8 @@ from gradproof.outcome.rules import RulesOfThumb
 from gradproof.outcome.trial import Settings, Trial
 from gradproof.report.entries import VERDICTS
 from gradproof.report.model import StepTable
-from gradproof.subjects.base import Codes
+from gradproof.subjects.base import Codes, Places
+from gradproof.subjects.numpy import ArraySubject
 from gradproof.verdict import Judgement
 
 #: Entries of a tensor that stand for it in a step table.
@@ -30,8 +31,12 @@ def tabulate(
     """Error against step for the entry or tensor asked for, or for the worst entry."""
     if len(trial.places) == 0:
         return ()
-    rows, label = _chosen(trial, settings, judgement, rules)
     subject, request, numeric = trial.subject, trial.request, trial.numeric
+    rows, label = trial.steps, settings.steps
+    if rows is None or label is None:
+        row = _worst(trial, judgement, rules)
+        rows = np.array([row])
+        label = subject.describe(int(trial.places.tensor[row]), int(trial.places.index[row]))
     count = len(rows)
     where = trial.places[np.tile(rows, len(STEPS))]
     offsets = np.repeat(np.array(STEPS), count)
@@ -53,38 +58,33 @@ def tabulate(
     return (table,)
 
 
-def _chosen(
-    trial: Trial, settings: Settings, judgement: Judgement, rules: RulesOfThumb
-) -> tuple[Codes, str]:
-    subject, places = trial.subject, trial.places
-    if settings.steps is None:
-        row = _worst(trial, judgement, rules)
-        name = subject.describe(int(places.tensor[row]), int(places.index[row]))
-        return np.array([row]), name
-    wanted = settings.steps
-    if wanted in subject.names:
-        rows = np.flatnonzero(places.tensor == subject.names.index(wanted))
+def rows_of(steps: str | None, subject: ArraySubject, places: Places) -> Codes | None:
+    """Rows of the entries that are meant by a name such as `w` or `w[2, 1]`; None for no name.
+
+    Raises:
+        InputError: there is no such tensor or entry, or it is not checked.
+    """
+    if steps is None:
+        return None
+    if steps in subject.names:
+        rows = np.flatnonzero(places.tensor == subject.names.index(steps))
         stride = max(1, len(rows) // STEP_ENTRIES)
-        return rows[::stride][:STEP_ENTRIES], wanted
-    found = re.fullmatch(r"(?P<name>.*)\[(?P<index>[\d, ]*)\]", wanted, flags=re.DOTALL)
-    if found and found["name"] in subject.names:
-        k = subject.names.index(found["name"])
-        index = tuple(int(i) for i in found["index"].split(",") if i.strip())
-        try:
-            flat = int(np.ravel_multi_index(index, subject.shapes[k]))
-        except ValueError as error:
-            shape = subject.shapes[k]
-            raise InputError(
-                f"Expected an entry of shape {shape} but got steps={wanted!r}"
-            ) from error
-        rows = np.flatnonzero((places.tensor == k) & (places.index == flat))
-        if len(rows):
-            return rows, wanted
-        raise InputError(f"Expected an entry that is checked but got steps={wanted!r}")
-    raise InputError(
-        f"Expected one of {', '.join(subject.names[:8])}, or an entry of it, "
-        f"but got steps={wanted!r}"
-    )
+        return rows[::stride][:STEP_ENTRIES]
+    found = re.fullmatch(r"(?P<name>.*)\[(?P<index>[\d, ]*)\]", steps, flags=re.DOTALL)
+    if not found or found["name"] not in subject.names:
+        names = ", ".join(subject.names[:8])
+        raise InputError(f"Expected one of {names}, or an entry of it, but got steps={steps!r}")
+    k = subject.names.index(found["name"])
+    index = tuple(int(i) for i in found["index"].split(",") if i.strip())
+    try:
+        flat = int(np.ravel_multi_index(index, subject.shapes[k]))
+    except ValueError as error:
+        shape = subject.shapes[k]
+        raise InputError(f"Expected an entry of shape {shape} but got steps={steps!r}") from error
+    rows = np.flatnonzero((places.tensor == k) & (places.index == flat))
+    if len(rows) == 0:
+        raise InputError(f"Expected an entry that is checked but got steps={steps!r}")
+    return rows
 
 
 def _worst(trial: Trial, judgement: Judgement, rules: RulesOfThumb) -> int:

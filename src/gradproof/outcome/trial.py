@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from gradproof.coverage.climb import Numeric, Request
 from gradproof.diagnosis.preflight import Claim, Value
-from gradproof.subjects.base import Places
+from gradproof.report.model import Finding
+from gradproof.subjects.base import Codes, Places
 from gradproof.subjects.numpy import ArraySubject
 
 
@@ -24,7 +25,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trial:
-    """Everything that was found out about one function and one claim."""
+    """Everything that was found out about one function and one claim.
+
+    `steps` are the rows of the entries whose error is to be tabulated against the step, None for
+    the worst one.
+    """
 
     subject: ArraySubject
     value: Value
@@ -34,3 +39,5 @@ class Trial:
     numeric: Numeric
     noise: float
     reach: float
+    steps: Codes | None
+    findings: tuple[Finding, ...]

@@ -1,0 +1,70 @@
+"""The arguments of a check: one clear message for each that cannot be used."""
+
+from __future__ import annotations
+
+import numbers
+import reprlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from gradproof._errors import InputError
+from gradproof.outcome.trial import Settings
+
+COVERAGES = ("full", "sample")
+
+
+def validate(settings: Settings, grad: object) -> None:
+    """Refuse settings that make no sense, and a claim that is none."""
+    if settings.coverage == "probe":
+        raise InputError(
+            "Expected coverage='full' or 'sample' but got coverage='probe', which is still to come"
+        )
+    if settings.coverage not in COVERAGES:
+        raise InputError(f"Expected coverage='full' or 'sample' but got {settings.coverage!r}")
+    if grad is None:
+        raise InputError(
+            "Expected grad, a callable or the gradient itself, but got grad=None: only a framework "
+            "with automatic differentiation can do without it"
+        )
+    samples, resolution, seed = settings.samples, settings.resolution, settings.seed
+    demand(_is_integer(samples) and samples > 0, "a positive integer", "samples", samples)
+    demand(_is_integer(seed) and seed >= 0, "an integer that is not negative", "seed", seed)
+    is_resolution = isinstance(resolution, numbers.Real) and 0.0 < resolution < 1.0
+    demand(is_resolution, "a number between 0 and 1", "resolution", resolution)
+    steps = settings.steps
+    demand(
+        steps is None or isinstance(steps, str), "the name of an entry or tensor", "steps", steps
+    )
+
+
+def validate_terms(terms: object) -> None:
+    """Refuse terms that are not named functions, alone or with their gradients."""
+    if not isinstance(terms, Mapping):
+        raise InputError(f"Expected a dict of functions but got terms={reprlib.repr(terms)}")
+    for name, term in terms.items():
+        demand(isinstance(name, str), "a string as the name of a term", "terms", terms)
+        is_pair = isinstance(term, tuple) and len(term) in (2, 3) and callable(term[0])
+        expected = "a function or a tuple (function, gradient) or (function, gradient, f_batch)"
+        demand(callable(term) or is_pair, expected, f"terms[{name!r}]", term)
+
+
+def as_steps(customary: object) -> tuple[float, ...]:
+    """The customary steps as positive numbers."""
+    try:
+        steps = tuple(map(float, customary))  # type: ignore[call-overload]
+    except (TypeError, ValueError):
+        steps = (-1.0,)
+    is_positive = all(np.isfinite(h) and h > 0.0 for h in steps)
+    demand(is_positive and not isinstance(customary, str), "positive steps", "customary", customary)
+    return steps
+
+
+def demand(holds: bool, expected: str, name: str, value: object) -> None:
+    """Raise the one kind of message there is about an argument, unless it holds."""
+    if not holds:
+        raise InputError(f"Expected {expected} but got {name}={reprlib.repr(value)}")
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

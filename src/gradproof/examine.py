@@ -1,0 +1,149 @@
+"""One function against one claim: pre-flight, probes, ladders, and the report on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gradproof.coverage import entries as coverage_entries
+from gradproof.coverage.climb import Numeric, Request, climb, ladders, look_again
+from gradproof.coverage.probe import Probes, probe, root_mean_square, scales
+from gradproof.diagnosis.preflight import Claim, Value, look_at_claim, look_at_value
+from gradproof.numerics.noise import floor
+from gradproof.numerics.sampling import Floats, Lanes, Sampler
+from gradproof.outcome.assemble import empty_report, make_report
+from gradproof.outcome.stepping import rows_of
+from gradproof.outcome.trial import Settings, Trial
+from gradproof.report.model import Finding, Report
+from gradproof.subjects.base import Places
+from gradproof.subjects.numpy import ArraySubject
+
+#: Random directions that start a check.
+PROBES = 2
+#: Entries climbed again one by one when a probe contradicts what the pairs let pass.
+RECHECKED = 4096
+
+
+def examine(
+    subject: ArraySubject, grad: object, settings: Settings, rng: np.random.Generator
+) -> Report:
+    """Compare what `grad` claims with the subject's numerical derivatives."""
+    value = look_at_value(subject)
+    if not value.is_usable:
+        return empty_report(subject, settings, value)
+    claim = look_at_claim(subject, grad, scales(subject.point), rng)
+    return compare(subject, value, claim, places_of(subject, settings), settings, rng)
+
+
+@np.errstate(all="ignore")
+def compare(
+    subject: ArraySubject,
+    value: Value,
+    claim: Claim,
+    places: Places,
+    settings: Settings,
+    rng: np.random.Generator,
+    *,
+    is_complete: bool = True,
+) -> Report:
+    """Find the numeric values at `places`, judge the claim and report.
+
+    Args:
+        subject: the function around its point.
+        value: what the pre-flight said of its value.
+        claim: the gradient claimed.
+        places: the entries to compare one by one.
+        settings: what the caller asked for.
+        rng: for directions.
+        is_complete: whether the claim is meant for all entries, not only for those at `places`.
+    """
+    steps = rows_of(settings.steps, subject, places)
+    scale = scales(subject.point)
+    probes = probe(subject, scale, claim.gradient, claim.rounding, value.value, PROBES, rng)
+    noise = max(probes.noise, value.jitter, float(floor(np.array([value.value]))[0]))
+    request = request_of(subject, places, scale, claim)
+    sampler = sampler_of(subject, places)
+    numeric = climb(
+        sampler, request, value=value.value, noise=noise, resolution=settings.resolution
+    )
+    findings: list[Finding] = []
+    if is_complete and probes.contradict.all() and not numeric.confirmed.any():
+        _climb_the_widest(sampler, request, numeric, value.value)
+        if settings.coverage != "full" and not numeric.confirmed.any():
+            again = probe(subject, scale, claim.gradient, claim.rounding, value.value, PROBES, rng)
+            findings += _about_probes(probes, again)
+    trial = Trial(
+        subject, value, claim, places, request, numeric, noise, probes.reach, steps, tuple(findings)
+    )
+    return make_report(trial, settings, rng)
+
+
+def places_of(subject: ArraySubject, settings: Settings) -> Places:
+    """The entries to compare one by one."""
+    sizes = [len(tensor) for tensor in subject.point]
+    if settings.coverage == "full":
+        return coverage_entries.full(sizes)
+    # A generator of its own: every term of a sum draws the same entries.
+    return coverage_entries.sample(sizes, settings.samples, np.random.default_rng(settings.seed))
+
+
+def request_of(
+    subject: ArraySubject, places: Places, scale: Sequence[Floats], claim: Claim
+) -> Request:
+    """What is to be found at these places, and what is claimed there."""
+
+    def pick(tensors: Sequence[Floats]) -> Floats:
+        offsets = np.cumsum([0, *(len(t) for t in tensors[:-1])])
+        chosen: Floats = np.concatenate(tensors)[offsets[places.tensor] + places.index]
+        return chosen
+
+    moves = [g * s for g, s in zip(claim.gradient, scale, strict=True)]
+    typical = [root_mean_square(m[np.isfinite(m)]) / s for m, s in zip(moves, scale, strict=True)]
+    return Request(
+        center=pick(subject.point),
+        scale=pick(scale),
+        wide=pick(
+            [np.fmax(s, root_mean_square(x)) for s, x in zip(scale, subject.point, strict=True)]
+        ),
+        claim=pick(claim.gradient),
+        rounding=pick(claim.rounding),
+        typical=pick(typical),
+        group=places.tensor,
+    )
+
+
+def sampler_of(subject: ArraySubject, places: Places) -> Sampler:
+    """Values of f with the entry at a lane's place moved."""
+
+    def at_entries(lanes: Lanes, offsets: Floats, /) -> Floats:
+        return subject.at_entries(places[lanes], offsets)
+
+    return at_entries
+
+
+def _climb_the_widest(sampler: Sampler, request: Request, numeric: Numeric, value: float) -> None:
+    """Climb again where the bars let most pass: probes contradict what they let pass together."""
+    weight = (numeric.error + request.rounding) * request.scale
+    widest = np.argsort(-weight, kind="stable")[:RECHECKED]
+    numeric.put(widest, ladders(sampler, request, widest, value, None))
+    look_again(sampler, request, numeric, value)
+
+
+def _about_probes(first: Probes, second: Probes) -> list[Finding]:
+    """Entries that were not drawn are wrong, if four directions over all of them say so."""
+    if not second.contradict.all():
+        return []
+    message = (
+        "every entry that was drawn agrees, but not the gradient as a whole: along a random "
+        f"direction over all entries it gives {second.analytic[0]:.10g}, and f changes by "
+        f"{second.numeric[0]:.10g} to within {second.error[0]:.1e}; an entry that was not drawn is "
+        "wrong, and coverage='full' finds it"
+    )
+    both = (first, second)
+    evidence = {
+        "analytic": tuple(float(a) for p in both for a in p.analytic),
+        "numeric": tuple(float(n) for p in both for n in p.numeric),
+        "error": tuple(float(e) for p in both for e in p.error),
+    }
+    return [Finding("not-drawn", message, severity="bug", evidence=evidence)]

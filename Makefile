@@ -11,7 +11,7 @@ help:
 	@echo "make demo    check the gradients of an example network"
 	@echo "make test    run the tests, the examples in docstrings included"
 	@echo "make lint    check format, style, types and the flow of imports"
-	@echo "make bench   measure how well the error bars keep their promise"
+	@echo "make bench   measure whether the error bars and the verdicts are true"
 	@echo "make format  put the code in form"
 	@echo "make clean   remove the environment and everything built"
 
@@ -29,6 +29,7 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m bench.calibration
+	$(BIN)/python -m bench.scorecard
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format

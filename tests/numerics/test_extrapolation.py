@@ -118,8 +118,8 @@ def test_without_the_lower_tops_accidents_are_believed(monkeypatch: pytest.Monke
 def test_without_truncation_bars_are_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, slopes, steps, jitter = wiggles(4000)
     monkeypatch.setattr(extrapolation, "SAFETY", 0.0)
-    # Measured: SAFETYMISS.
-    assert misses(extrapolate(slopes, steps, jitter, power=2), truth) > 300
+    # Measured: 273, and 0 with it.
+    assert misses(extrapolate(slopes, steps, jitter, power=2), truth) > 150
 
 
 @pytest.mark.parametrize("understated", [3.0, 30.0])

@@ -64,15 +64,13 @@ def test_jitter_is_measured(level: float) -> None:
 
 
 @pytest.mark.parametrize("function", [math.sin, math.exp, math.atan, lambda x: 1e6 + x * x])
-@pytest.mark.parametrize("at", [1.0, -2.5, 1e-6, 1e6])
+@pytest.mark.parametrize("at", [1.0, -2.5, 1e-6, 40.0])
 def test_a_smooth_function_has_the_noise_of_rounding(
     function: Callable[[float], float], at: float
 ) -> None:
-    if at == 1e6 and function is math.exp:
-        pytest.skip("overflows")
     ulp = np.spacing(abs(function(at)))
-    # Rounding of x itself adds up to |x f'| / |f| half units: 1e6 of them for sin at 1e6.
-    amplified = 1.0 if at != 1e6 else 1e6
+    # Rounding of x itself adds |x f'| / |f| units of f: 40 for exp at 40.
+    amplified = max(1.0, abs(at))
     level = noise_of(function, at, abs(at)).level[0]
     assert FLOOR_IN_ULPS * ulp <= level <= 4.0 * ulp * amplified
 
@@ -85,18 +83,13 @@ def test_a_kink_at_the_point_hardly_shows() -> None:
 def test_the_floor_is_half_a_unit_in_the_last_place_of_the_largest() -> None:
     values = np.array([1.0, 0.0, math.nan, 1e300, 5e-324])
     other = np.array([-4.0, 0.0, 2.0, 1.0, 0.0])
-    expected = [
-        FLOOR_IN_ULPS * 4 * EPS,
-        0.0,
-        FLOOR_IN_ULPS * 2 * EPS,
-        0.5 * np.spacing(1e300),
-        TINY,
-    ]
+    expected = [FLOOR_IN_ULPS * 4 * EPS, 0.0, FLOOR_IN_ULPS * 2 * EPS, 0.5 * np.spacing(1e300), TINY]
     assert floor(values, other).tolist() == expected
 
 
 def test_a_constant_has_the_floor_and_zero_has_none() -> None:
-    assert noise_of(lambda x: 3.0).level[0] == FLOOR_IN_ULPS * np.spacing(3.0)
+    ulp = np.spacing(3.0)
+    assert FLOOR_IN_ULPS * ulp <= noise_of(lambda x: 3.0).level[0] <= ulp
     assert noise_of(lambda x: 0.0).level[0] == 0.0
 
 

@@ -101,6 +101,25 @@ def test_entry_that_is_zero_but_for_rounding_hides_nothing(tiny: float, others: 
         assert mismatches(report) == ["x[0]"]
 
 
+@pytest.mark.parametrize(
+    ("f", "grad"),
+    [
+        (lambda x: x**1.5, lambda x: 1.5 * np.sqrt(x)),
+        (lambda x: np.abs(x) ** 1.5, lambda x: 1.5 * np.sign(x) * np.sqrt(np.abs(x))),
+        (lambda x: x * np.abs(x) ** 0.5, lambda x: 1.5 * np.sqrt(np.abs(x))),
+        (lambda x: x * np.abs(x) + x, lambda x: 2 * np.abs(x) + 1),
+        (lambda x: np.maximum(x, 0) ** 2, lambda x: 2 * np.maximum(x, 0)),
+    ],
+    ids=["edge-of-1.5", "even-1.5", "odd-1.5", "odd-2", "relu-squared"],
+)
+def test_point_with_a_slope_but_no_curvature_is_no_kink(f: Any, grad: Any) -> None:
+    x = np.array([0.0, 1.0, 2.0])
+    report = check(lambda x: np.sum(f(x)), x, grad)
+    assert report.verdict == "pass"
+    assert report.entries.counts()["kink"] == 0
+    assert check(lambda x: np.sum(f(x)), x, lambda x: grad(x) + 0.01).verdict == "fail"
+
+
 def test_random_function_is_inconclusive() -> None:
     rng = np.random.default_rng(0)
     report = check(lambda x: sines(x) + 1e-3 * rng.normal(), X, np.cos)

@@ -149,7 +149,7 @@ def with_terms(report: Report, parts: Mapping[str, Report]) -> Report:
     if verdict != report.verdict:
         culprits = [name for name, part in parts.items() if part.verdict == verdict]
         reason = (
-            f"by itself, the term {culprits[0]!r} is {verdict}"
+            f"the term {culprits[0]!r} {'fails' if verdict == 'fail' else 'is ' + verdict} by itself"
             if culprits
             else findings[-1].message
         )

@@ -97,7 +97,9 @@ def test_nothing_is_asked_below_the_spacing_of_doubles() -> None:
 def test_differences_are_those_of_the_values() -> None:
     ladder, _ = start(1.0)
     t = ladder.steps[0, REGULAR]
-    np.testing.assert_allclose(ladder.central()[0, REGULAR][:9], np.cos(1) * np.sin(t[:9]) / t[:9], 1e-9)
+    np.testing.assert_allclose(
+        ladder.central()[0, REGULAR][:9], np.cos(1) * np.sin(t[:9]) / t[:9], 1e-9
+    )
     half = np.sin(1.0) * (np.cos(t[:5]) - 1.0) / t[:5]
     np.testing.assert_allclose(ladder.even()[0, REGULAR][:5], half, rtol=1e-9)
     mean = 0.5 * (ladder.one_sided(1) + ladder.one_sided(-1))
@@ -137,7 +139,9 @@ def test_noise_is_at_least_half_an_ulp_of_the_largest_value_met() -> None:
 
 
 def test_infinite_values_are_outside_the_domain() -> None:
-    grid = sample_grid(lambda lanes, t: 1.0 / t, np.zeros(1, np.intp), np.array([[1.0, np.nan, -2.0]]))
+    grid = sample_grid(
+        lambda lanes, t: 1.0 / t, np.zeros(1, np.intp), np.array([[1.0, np.nan, -2.0]])
+    )
     assert grid[0, [0, 2]].tolist() == [1.0, -0.5]
     assert math.isnan(grid[0, 1])
     infinite = sample_grid(lambda lanes, t: t * np.inf, np.zeros(1, np.intp), np.array([[1.0]]))

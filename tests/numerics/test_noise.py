@@ -83,7 +83,13 @@ def test_a_kink_at_the_point_hardly_shows() -> None:
 def test_the_floor_is_half_a_unit_in_the_last_place_of_the_largest() -> None:
     values = np.array([1.0, 0.0, math.nan, 1e300, 5e-324])
     other = np.array([-4.0, 0.0, 2.0, 1.0, 0.0])
-    expected = [FLOOR_IN_ULPS * 4 * EPS, 0.0, FLOOR_IN_ULPS * 2 * EPS, 0.5 * np.spacing(1e300), TINY]
+    expected = [
+        FLOOR_IN_ULPS * 4 * EPS,
+        0.0,
+        FLOOR_IN_ULPS * 2 * EPS,
+        0.5 * np.spacing(1e300),
+        TINY,
+    ]
     assert floor(values, other).tolist() == expected
 
 

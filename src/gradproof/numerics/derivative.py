@@ -17,8 +17,8 @@ def derivative(
 ) -> Estimate:
     """The derivative of `phi` at `t0`: the true one lies in `value` ± `error`.
 
-    Values of NaN, infinity or complex, and ArithmeticError or ValueError raised by `phi`, are taken as
-    points outside its domain; every other exception is the caller's.
+    Values of NaN, infinity or complex, and ArithmeticError or ValueError raised by `phi`, are taken
+    as points outside its domain; every other exception is the caller's.
 
     Args:
         phi: a function of one float.

@@ -28,6 +28,9 @@ COARSE = 3
 #: A change foretold to be this many times the noise, and then invisible, ended abruptly.
 ABRUPT = 1e3
 
+#: Rungs that make an agreement below a jump more than one stair's.
+MANY_RUNGS = 6
+
 
 class Status(enum.StrEnum):
     """What kind of point the derivative was taken at; the value is the sentence to show."""
@@ -248,7 +251,7 @@ def _look_for_staircase(ladder: Ladder, local: Noise) -> tuple[Floats, NDArray[n
     foretold = change[:, 2:-1] * (steps[:, 4:] / steps[:, 3:-1]) ** 3
     stalled[:, :-1] |= quiet & (foretold > ABRUPT * level[:, 4:])
     finest = stalled.shape[1] + 1 - np.argmax(stalled[:, ::-1], axis=1)
-    suspects = np.flatnonzero(stalled.any(axis=1))
+    suspects = np.flatnonzero(stalled.any(axis=1) & ~_agree_below(slopes, steps, level, finest))
     cost = np.zeros(len(noise), dtype=np.intp)
     if len(suspects) == 0:
         return noise, cost
@@ -260,6 +263,24 @@ def _look_for_staircase(ladder: Ladder, local: Noise) -> tuple[Floats, NDArray[n
     raised = noise.copy()
     raised[suspects] = np.where(found.found, np.fmax(noise[suspects], found.level), noise[suspects])
     return raised, cost
+
+
+def _agree_below(
+    slopes: Floats, steps: Floats, level: Floats, finest: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Whether many rungs below the finest suspicious one agree on a slope that is not 0.
+
+    A function may have jumps (a sawtooth's) and be smooth far below their distance. Stairs are
+    narrow, or flat.
+    """
+    below = (np.arange(slopes.shape[1]) > finest[:, None] + 1) & np.isfinite(slopes)
+    jitter = level / steps
+    sharpest = np.where(below, slopes, 0.0)[np.arange(len(slopes)), np.argmax(below, axis=1)]
+    allowed = 1e-3 * np.abs(sharpest)[:, None] + 16.0 * jitter
+    agree = (np.abs(slopes - sharpest[:, None]) <= allowed) | ~below
+    stands_out = np.abs(sharpest) > 100.0 * jitter[np.arange(len(slopes)), np.argmax(below, axis=1)]
+    settled: NDArray[np.bool_] = agree.all(axis=1) & (below.sum(axis=1) >= MANY_RUNGS) & stands_out
+    return settled
 
 
 def _diverges(ladder: Ladder, noise: Floats, status: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from gradproof.numerics.noise import floor
 from gradproof.numerics.sampling import Floats, Lanes, Sampler, representable, sample_grid
 
-#: Relative steps of the rungs, coarse to fine. Where smooth functions get their digits the rungs are
-#: about 2 apart, elsewhere 4. Deliberately uneven: in an exactly geometric ladder a coincidence at
-#: one rung (with a period, a quantum, somebody's own finite difference) repeats itself at all of them.
+#: Relative steps of the rungs, coarse to fine. Where smooth functions get their digits the rungs
+#: are about 2 apart, elsewhere 4. Deliberately uneven: in an exactly geometric ladder a coincidence
+#: at one rung (with a period, a quantum, somebody's own finite difference) is one at all of them.
 RUNGS = 0.233 * np.concatenate(
     [4.0 ** np.arange(3, 0, -1), 2.0 ** -np.arange(4.0), 2.0**-4 * 4.0 ** -np.arange(17.0)]
 )
@@ -94,7 +94,7 @@ class Ladder:
         return slopes
 
     def even(self) -> Floats:
-        """The even part ((f(x+t) + f(x-t)) / 2 - f(x)) / t: falls as t, or is constant at a kink."""
+        """The even part ((f(x+t) + f(x-t)) / 2 - f(x)) / t: falls as t, or stays, at a kink."""
         with np.errstate(all="ignore"):
             part: Floats = (
                 (0.5 * self.plus - 0.5 * self.value[:, None])

@@ -24,7 +24,9 @@ class Sampler(Protocol):
     A point outside the function's domain is NaN or infinite.
     """
 
-    def __call__(self, lanes: Lanes, offsets: Floats, /) -> Floats: ...
+    def __call__(self, lanes: Lanes, offsets: Floats, /) -> Floats:
+        """One value per lane and offset."""
+        ...
 
 
 def representable(center: Floats, step: Floats) -> Floats:

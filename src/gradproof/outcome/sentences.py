@@ -46,7 +46,11 @@ def reason_of(
             n: t.customary[0].kinks - t.counts["kink"] for n, t in tensors.items() if t.customary
         }
         crossed = {n: count for n, count in near.items() if count > 0}
-        reason = "every entry agrees to all the digits that its numeric value is worth"
+        checked = sum(t.checked for t in tensors.values())
+        size = sum(t.size for t in tensors.values())
+        who = "every entry agrees" if checked == size else f"all {checked:,} entries drawn agree"
+        whose = "its numeric value is" if checked == size else "their numeric values are"
+        reason = f"{who} to all the digits that {whose} worth"
         if kinks:
             reason += "; at a kink: " + _listed(kinks)
         if crossed:

@@ -64,7 +64,7 @@ def test_error_in_the_data_hides_behind_a_large_regulariser() -> None:
 def test_terms_bring_a_hidden_error_out_and_name_it(way: str) -> None:
     report = check(total, X, bent, terms=WAYS[way])
     assert report.verdict == "fail"
-    assert report.reason == "by itself, the term 'data' is fail"
+    assert report.reason == "the term 'data' fails by itself"
     assert report.terms["data"].verdict == "fail"
     wrong = report.terms["data"].entries.filter(verdict="mismatch")
     assert [entry.name for entry in wrong] == ["x[2]"]
@@ -144,6 +144,32 @@ def test_terms_of_an_array_are_seen_through_one_cotangent(cotangent: Any) -> Non
     assert report.findings == ()
 
 
+def test_a_term_may_bring_its_own_f_batch() -> None:
+    calls = []
+
+    def many(w: Any) -> Any:
+        calls.append(len(w))
+        return np.sum(np.tanh(w @ DATA.T), axis=1)
+
+    def one(w: Any) -> Any:
+        return many(w[None])[0]
+
+    plain = check(one, X, data_grad, terms={"data": (one, data_grad)})
+    alone = len(calls)
+    batched = check(one, X, data_grad, terms={"data": (one, data_grad, many)}, f_batch=many)
+    assert batched.verdict == "pass"
+    # Matrix products of one row and of many are summed in another order.
+    one_by_one, at_once = (r.terms["data"].entries["numeric"] for r in (plain, batched))
+    np.testing.assert_allclose(at_once, one_by_one, rtol=1e-7)
+    assert len(calls) - alone < alone / 2
+
+
+def test_a_wrong_f_batch_of_a_term_is_named() -> None:
+    terms = {"data": (data, data_grad, lambda w: np.sum(np.cos(w), axis=1))}
+    with pytest.raises(InputError, match=r"In terms\['data'\]: Expected f_batch to agree with f"):
+        check(data, X, data_grad, terms=terms)
+
+
 def test_terms_of_the_same_sample_of_entries() -> None:
     w = np.linspace(0.1, 1, 50)
     report = check(
@@ -188,7 +214,7 @@ def test_a_term_that_is_nan_decides_nothing() -> None:
     terms = {"data": (data, data_grad), "nothing": (lambda w: np.nan, ridge_grad)}
     report = check(data, X, data_grad, terms=terms)
     assert report.verdict == "inconclusive"
-    assert report.reason == "by itself, the term 'nothing' is inconclusive"
+    assert report.reason == "the term 'nothing' is inconclusive by itself"
 
 
 @pytest.mark.parametrize(

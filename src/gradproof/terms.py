@@ -148,11 +148,10 @@ def with_terms(report: Report, parts: Mapping[str, Report]) -> Report:
     reason = report.reason
     if verdict != report.verdict:
         culprits = [name for name, part in parts.items() if part.verdict == verdict]
-        reason = (
-            f"the term {culprits[0]!r} {'fails' if verdict == 'fail' else 'is ' + verdict} by itself"
-            if culprits
-            else findings[-1].message
-        )
+        does = "fails" if verdict == "fail" else f"is {verdict}"
+        reason = findings[-1].message
+        if culprits:
+            reason = f"the term {culprits[0]!r} {does} by itself"
     return replace(
         report,
         verdict=verdict,

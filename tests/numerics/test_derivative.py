@@ -42,7 +42,9 @@ def holds(function: Function, at: float, truth: float, relative: float) -> bool:
     ],
 )
 @pytest.mark.parametrize("at", [0.01, 0.7, 1.0, 2.0, 30.0])
-def test_smooth_functions_have_twelve_digits(function: Function, slope: Function, at: float) -> None:
+def test_smooth_functions_have_twelve_digits(
+    function: Function, slope: Function, at: float
+) -> None:
     found = derivative(function, at)
     assert found.status is Status.SMOOTH
     assert abs(found.value - slope(at)) <= found.error
@@ -126,14 +128,18 @@ def test_the_smallest_point_has_no_room_for_steps() -> None:
 
 @pytest.mark.parametrize(("at", "relative"), [(1e-2, 1e-10), (1e-4, 1e-9), (1e-6, 1e-6)])
 def test_oscillation_that_grows_towards_zero(at: float, relative: float) -> None:
-    assert holds(lambda x: math.sin(1.0 / x) if x else 0.0, at, -math.cos(1.0 / at) / at**2, relative)
+    assert holds(
+        lambda x: math.sin(1.0 / x) if x else 0.0, at, -math.cos(1.0 / at) / at**2, relative
+    )
 
 
 @pytest.mark.parametrize("frequency", [1e2, 1e4, 1e6, 1e8])
 def test_fast_oscillation(frequency: float) -> None:
     truth = frequency * math.cos(frequency)
     assert holds(lambda x: math.sin(frequency * x), 1.0, truth, 1e-4)
-    assert holds(lambda x: x + math.sin(frequency * x) / frequency, 1.0, 1 + math.cos(frequency), 1e-4)
+    assert holds(
+        lambda x: x + math.sin(frequency * x) / frequency, 1.0, 1 + math.cos(frequency), 1e-4
+    )
 
 
 @pytest.mark.parametrize("offset", [1.0, 1e3, 1e6, 1e9])
@@ -245,7 +251,13 @@ def test_numbers_of_any_kind_will_do(wrap: Callable[[float], float]) -> None:
 
 
 def test_evaluations_are_counted() -> None:
-    for function in (math.sin, abs, math.floor, lambda x: float(np.float32(math.sin(x))), math.sqrt):
+    for function in (
+        math.sin,
+        abs,
+        math.floor,
+        lambda x: float(np.float32(math.sin(x))),
+        math.sqrt,
+    ):
         count = 0
 
         def counted(x: float, function: Function = function) -> float:

@@ -64,7 +64,7 @@ def test_the_limit_of_a_polynomial_lies_in_the_bar(
     coefficients: list[float], power: int, seed: int
 ) -> None:
     steps = steps_for(1)
-    slopes = np.polynomial.polynomial.polyval(steps**power, coefficients)
+    slopes = np.polynomial.polynomial.polyval(steps**power, coefficients).astype(np.float64)
     slopes, jitter = with_noise(slopes, steps, 1e-10, seed)
     best = extrapolate(slopes, steps, jitter, power=power)
     assert misses(best, coefficients[0]) == 0

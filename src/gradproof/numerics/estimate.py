@@ -226,8 +226,10 @@ def _fill_in(ladder: Ladder, noise: Floats, best: Extrapolation) -> Extrapolatio
 def _is_flat(ladder: Ladder, lanes: Lanes) -> NDArray[np.bool_]:
     """Whether every value met equals the one at the centre."""
     center = ladder.value[lanes, None]
-    same = (ladder.plus[lanes] == center) & (ladder.minus[lanes] == center)
-    return (same | np.isnan(ladder.plus[lanes]) | np.isnan(ladder.minus[lanes])).all(axis=1)
+    plus, minus = ladder.plus[lanes], ladder.minus[lanes]
+    same = ((plus == center) & (minus == center)) | np.isnan(plus) | np.isnan(minus)
+    flat: NDArray[np.bool_] = same.all(axis=1)
+    return flat
 
 
 def _look_for_staircase(ladder: Ladder, local: Noise) -> tuple[Floats, NDArray[np.intp]]:

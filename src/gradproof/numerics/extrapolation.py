@@ -101,8 +101,11 @@ def extrapolate(
             rows = slice(start, start + CHUNK)
             columns = np.flatnonzero(np.isfinite(slopes[rows]).any(axis=0))
             if len(columns) > SPARE:
-                arrays = [a[rows][:, columns] for a in (slopes, steps, jitter, shared)]
-                _choose(_fit(*arrays, power), arrays[1] ** power, columns, rows, result)
+                some, t, own, common = (
+                    a[rows][:, columns] for a in (slopes, steps, jitter, shared)
+                )
+                fits = _fit(some, t, own, common, power)
+                _choose(fits, t**power, columns, rows, result)
     result.rounding[silent & np.isfinite(result.value)] = 0.0
     return result
 

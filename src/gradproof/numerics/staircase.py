@@ -119,9 +119,9 @@ def find_staircase(
 def _are_stairs(jumps: Floats) -> NDArray[np.bool_]:
     """Whether two of a lane's jumps are about the same."""
     ordered = np.sort(jumps, axis=1)
-    alike = (ordered[:, :-1] > 0) & (ordered[:, 1:] <= ALIKE * ordered[:, :-1])
-    found: NDArray[np.bool_] = alike.any(axis=1)
-    return found
+    smaller, larger = ordered[:, :-1], ordered[:, 1:]
+    alike: NDArray[np.bool_] = (smaller > 0) & (larger <= ALIKE * smaller)
+    return np.asarray(alike.any(axis=1), dtype=np.bool_)
 
 
 def _bisect(site: _Site, trend: Floats) -> Floats:

@@ -18,6 +18,8 @@ help:
 demo: $(VENV)/.installed-demo
 	$(BIN)/gradproof demo
 
+# Two workers on two cores: BLAS threads of their own would only get in each other's way.
+test: export OPENBLAS_NUM_THREADS = 1
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n 2 --dist worksteal
 

@@ -147,11 +147,10 @@ def with_terms(report: Report, parts: Mapping[str, Report]) -> Report:
         verdict = overall([verdict, "inconclusive"])
     reason = report.reason
     if verdict != report.verdict:
-        culprits = [name for name, part in parts.items() if part.verdict == verdict]
         does = "fails" if verdict == "fail" else f"is {verdict}"
-        reason = findings[-1].message
-        if culprits:
-            reason = f"the term {culprits[0]!r} {does} by itself"
+        culprits = [repr(name) for name, part in parts.items() if part.verdict == verdict]
+        sentences = [f"the term {name} {does} by itself" for name in culprits]
+        reason = sentences[0] if sentences else findings[-1].message
     return replace(
         report,
         verdict=verdict,

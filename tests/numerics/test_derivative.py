@@ -334,9 +334,10 @@ def test_lanes_at_once_are_the_same_as_one_by_one() -> None:
         alone, lane = derivative(function, 1.0), together[j]
         assert lane.status is alone.status
         assert lane.evaluations == alone.evaluations
-        np.testing.assert_allclose(lane.error, alone.error, rtol=1e-3)
+        # The fits of one lane and of eight are rounded differently, by a few ulps of the slope.
+        np.testing.assert_allclose(lane.error, alone.error, rtol=1e-3, atol=1e-13)
         if math.isfinite(alone.error):
-            assert abs(lane.value - alone.value) <= 0.01 * alone.error
+            assert abs(lane.value - alone.value) <= 0.01 * alone.error + 1e-14
 
 
 def test_a_known_noise_is_not_measured_again() -> None:

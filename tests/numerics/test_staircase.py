@@ -89,8 +89,8 @@ def test_the_cost_is_what_was_evaluated(function: Function) -> None:
 
 STAIRS: list[tuple[Function, float, float]] = [
     (quantised(1e-3), 1.0, math.cos(1.0)),
-    (quantised(1e-2, 1.0), 1.0, 1.0 + math.cos(1.0)),
-    (quantised(0.1, 1.0), 1.0, 1.0 + math.cos(1.0)),
+    (quantised(1e-6, 1.0), 1.0, 1.0 + math.cos(1.0)),
+    (quantised(1e-5, 1.0), 1.0, 1.0 + math.cos(1.0)),
     (single, 0.7, math.cos(0.7)),
     (lambda x: float(np.float32(x)), 1e6 + 0.3, 1.0),
     (lambda x: float(np.float16(math.sin(x))), 1.0, math.cos(1.0)),
@@ -105,6 +105,12 @@ def test_the_slope_of_the_whole_stairs_lies_in_the_bar(
 ) -> None:
     estimate = derivative(function, at)
     assert abs(estimate.value - truth) <= estimate.error
+
+
+@pytest.mark.parametrize("quantum", [1e-2, 0.1])
+def test_wide_stairs_with_a_slope_of_their_own_are_no_stairs_but_a_sawtooth(quantum: float) -> None:
+    estimate = derivative(quantised(quantum, 1.0), 1.0)
+    assert abs(estimate.value - 1.0) <= estimate.error
 
 
 def test_without_the_search_a_single_stair_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,15 +122,14 @@ class Estimates:
     def _rungs(self, lane: int) -> tuple[Rung, ...]:
         ladder = self.ladder
         slopes = ladder.central()[lane]
-        finer = np.append(slopes[1:], np.nan)
-        # Cauchy's remainder t^2 f'''/6, from two neighbours: D(t) - D(t/4) is 15/16 of it.
-        truncation = np.abs(slopes - finer) * 16.0 / 15.0
-        rounding = SIGMAS * ladder.level(self.noise)[lane] / (np.sqrt(2.0) * ladder.steps[lane])
-        return tuple(
-            Rung(float(t), float(d), float(c), float(r))
-            for t, d, c, r in zip(ladder.steps[lane], slopes, truncation, rounding, strict=True)
-            if np.isfinite(d)
-        )
+        taken = np.flatnonzero(np.isfinite(slopes))
+        slopes, steps = slopes[taken], ladder.steps[lane, taken]
+        # Cauchy's remainder, t^2 f'''/6, from two neighbours: D(t) - D(s) is 1 - (s/t)^2 of it.
+        truncation = np.full(len(taken), np.nan)
+        truncation[:-1] = np.abs(np.diff(slopes)) / (1.0 - (steps[1:] / steps[:-1]) ** 2)
+        rounding = SIGMAS * ladder.level(self.noise)[lane, taken] / (np.sqrt(2.0) * steps)
+        columns = (column.tolist() for column in (steps, slopes, truncation, rounding))
+        return tuple(Rung(*row) for row in zip(*columns, strict=True))
 
 
 def estimate(

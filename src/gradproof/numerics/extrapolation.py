@@ -247,7 +247,8 @@ def _gap(fits: _Fits, nodes: Floats, columns: NDArray[np.intp]) -> Floats:
         shrink = (nodes[:, lower] / nodes[:, upper])[..., None] ** powers
         gap[:, upper] = np.fmax(gap[:, upper], change)
         foretold = np.fmin(ACCIDENT * shrink, 1.0) * change
-        gap[:, lower] = np.fmax(gap[:, lower], np.fmin(foretold, visible[:, lower]))
+        # NaN, where there is no such top, stays NaN, which fmax passes over.
+        gap[:, lower] = np.fmax(gap[:, lower], np.minimum(foretold, visible[:, lower]))
     return gap
 
 

@@ -191,3 +191,24 @@ def test_a_wrong_gradient_costs_no_more_than_some_ladders() -> None:
     report = check(counted, draw(0, 2000), np.sin)
     assert report.entries.counts()["mismatch"] == 2000
     assert counted.calls <= 6 * 2000 + 5000
+
+
+def test_a_batch_that_a_point_outside_the_domain_spoils_is_counted_twice() -> None:
+    points: list[int] = []
+
+    def alone(x: Any) -> Any:
+        points.append(1)
+        return np.sum(x * np.sqrt(x))
+
+    def many(x: Any) -> Any:
+        points.append(len(x))
+        if np.any(x < 0.0):
+            raise ValueError("outside the domain")
+        return (x * np.sqrt(x)).sum(axis=1)
+
+    def claim(x: Any) -> Any:
+        return 1.5 * np.sqrt(np.abs(x))
+
+    report = check(alone, np.array([0.0, 1.0, 2.0]), claim, f_batch=many)
+    assert report.verdict == "pass"
+    assert report.evaluations == sum(points)

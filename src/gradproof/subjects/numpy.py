@@ -52,6 +52,7 @@ class ArraySubject:
         self.names = self.tree.names
         self.shapes = tuple(leaf.shape for leaf in self.tree.leaves)
         self.evaluations = 0
+        self._spoilt: list[int] = []  # appended to by whatever thread the engine uses
         self.on_progress: Callable[[int], None] = lambda done: None
         self.mutates: tuple[str, ...] = ()
         self.claim_dtype: np.dtype[Any] = np.dtype(np.float64)
@@ -228,6 +229,7 @@ class ArraySubject:
             raise
         except (ArithmeticError, ValueError):
             # One point outside the domain spoils the batch: find out which.
+            self._spoilt.append(len(stacked[0]))
             points = ([leaf[i] for leaf in stacked] for i in range(len(stacked[0])))
             return np.array([self._guarded([np.array(leaf) for leaf in p]) for p in points])
 
@@ -267,7 +269,9 @@ class ArraySubject:
             results.append(result)
             done += len(result)
             self.on_progress(done)
-        self.evaluations = done
+        # What a spoilt batch took once more, point by point.
+        self.evaluations = done + sum(self._spoilt)
+        self._spoilt.clear()
         values = np.concatenate(results) if results else np.empty(0)
         if len(values) != len(offsets):
             raise InputError(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gradproof import check
-from gradproof.coverage.climb import Numeric, Request
+from gradproof.coverage.request import Numeric, Request
 from gradproof.numerics.estimate import Status, code
 from gradproof.report.entries import VERDICTS
 from gradproof.verdict import (

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gradproof.coverage import entries as coverage_entries
-from gradproof.coverage.climb import Numeric, Request, climb, ladders, look_again
+from gradproof.coverage.climb import climb, ladders, look_again
 from gradproof.coverage.probe import Probes, probe, root_mean_square, scales
+from gradproof.coverage.request import Numeric, Request
 from gradproof.diagnosis.preflight import Claim, Value, look_at_claim, look_at_value
 from gradproof.numerics.noise import floor
 from gradproof.numerics.sampling import Floats, Lanes, Sampler

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradproof.coverage.climb import Numeric, Request, gap_beyond
+from gradproof.coverage.request import Numeric, Request, gap_beyond
 from gradproof.numerics.estimate import STATUSES, Status, code
 from gradproof.report.entries import VERDICTS
 from gradproof.report.model import Verdict

@@ -10,14 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from gradproof import check
-from gradproof.coverage.climb import (
-    SECOND_LOOKS,
-    Numeric,
-    Request,
-    climb,
-    gap_beyond,
-    ladders,
-)
+from gradproof.coverage.climb import SECOND_LOOKS, climb, ladders
+from gradproof.coverage.request import Numeric, Request, gap_beyond
 from gradproof.numerics.estimate import Status, code
 from gradproof.numerics.sampling import Floats, Lanes, Sampler
 from gradproof.verdict import DIFFERS, REASONS

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from gradproof._errors import InputError
-from gradproof.coverage.climb import gap_beyond
+from gradproof.coverage.request import gap_beyond
 from gradproof.diagnosis.steps import STEPS, step_table
 from gradproof.numerics.noise import floor
 from gradproof.outcome.rules import RulesOfThumb

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gradproof.coverage.climb import Numeric, Request
+from gradproof.coverage.request import Numeric, Request
 from gradproof.diagnosis.preflight import Claim, Value
 from gradproof.report.model import Finding
 from gradproof.subjects.base import Codes, Places

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -51,12 +51,10 @@ def validate_terms(terms: object) -> None:
 
 def as_steps(customary: object) -> tuple[float, ...]:
     """The customary steps as positive numbers."""
-    try:
-        steps = tuple(map(float, customary))  # type: ignore[call-overload]
-    except (TypeError, ValueError):
-        steps = (-1.0,)
-    is_positive = all(np.isfinite(h) and h > 0.0 for h in steps)
-    demand(is_positive and not isinstance(customary, str), "positive steps", "customary", customary)
+    given = customary if isinstance(customary, Iterable) else [None]
+    steps = tuple(float(h) if isinstance(h, numbers.Real) else np.nan for h in given)
+    are_positive = all(np.isfinite(h) and h > 0.0 for h in steps)
+    demand(are_positive, "positive steps", "customary", customary)
     return steps
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import numbers
 import reprlib
 from collections.abc import Iterable, Mapping
@@ -10,23 +11,19 @@ import numpy as np
 
 from gradproof._errors import InputError
 from gradproof.outcome.trial import Settings
+from gradproof.subjects.base import Subject
 
 COVERAGES = ("full", "sample")
 
 
-def validate(settings: Settings, grad: object) -> None:
-    """Refuse settings that make no sense, and a claim that is none."""
+def validate(settings: Settings) -> None:
+    """Refuse settings that make no sense."""
     if settings.coverage == "probe":
         raise InputError(
             "Expected coverage='full' or 'sample' but got coverage='probe', which is still to come"
         )
     if settings.coverage not in COVERAGES:
         raise InputError(f"Expected coverage='full' or 'sample' but got {settings.coverage!r}")
-    if grad is None:
-        raise InputError(
-            "Expected grad, a callable or the gradient itself, but got grad=None: only a framework "
-            "with automatic differentiation can do without it"
-        )
     samples, resolution, seed = settings.samples, settings.resolution, settings.seed
     demand(_is_integer(samples) and samples > 0, "a positive integer", "samples", samples)
     demand(_is_integer(seed) and seed >= 0, "an integer that is not negative", "seed", seed)
@@ -35,6 +32,18 @@ def validate(settings: Settings, grad: object) -> None:
     steps = settings.steps
     demand(
         steps is None or isinstance(steps, str), "the name of an entry or tensor", "steps", steps
+    )
+
+
+def validate_claim(subject: Subject, grad: object) -> None:
+    """Refuse a claim that is none."""
+    if subject.has_claim(grad):
+        return
+    missing = [name for name in ("torch", "jax") if importlib.util.find_spec(name) is None]
+    remedy = " or ".join(f"pip install 'gradproof[{name}]'" for name in missing)
+    raise InputError(
+        "Expected grad, a callable or the gradient itself, but got grad=None: only PyTorch's "
+        f"tensors and JAX's arrays can do without it{f' ({remedy})' if remedy else ''}"
     )
 
 

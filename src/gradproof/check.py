@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from gradproof._errors import GradientMismatch, Inconclusive
-from gradproof.arguments import as_steps, demand, validate, validate_terms
+from gradproof.arguments import as_steps, demand, validate, validate_claim, validate_terms
 from gradproof.engines import Engine, serial
 from gradproof.examine import examine
 from gradproof.outcome.trial import Settings
 from gradproof.report.model import Report
 from gradproof.report.progress import OnProgress, progress_bar
-from gradproof.subjects.numpy import ArraySubject
+from gradproof.subjects.base import Subject
+from gradproof.subjects.choose import maker
 from gradproof.terms import Term, check_terms, with_terms
 
 
@@ -37,17 +38,29 @@ def check(
     steps: str | None = None,
     engine: Engine = serial,
     progress: bool | OnProgress = False,
+    kwargs: Mapping[str, Any] = MappingProxyType({}),
+    loss: Callable[[Any], Any] | None = None,
+    promote: bool = True,
 ) -> Report:
     """Compare the gradient that is claimed for `f` at `x` with numerical derivatives.
 
     Nothing of the caller's is changed: `f` and `grad` are called with copies of `x`.
 
+    PyTorch: `f` is a module, a function of tensors, or a torch.autograd.Function; what is checked
+    are a module's parameters and those tensors in `x` and `kwargs` that require grad, or if there
+    are none, all floating ones. JAX: `f` is a function of pytrees, and all floating arrays are
+    checked. With both a tuple `x` holds the positional arguments, and integers, booleans, None and
+    whatever is no tensor are constants.
+
     Args:
-        f: a function of `x` that returns a real number or an array of them.
+        f: a function of `x` that returns a real number or an array of them; with PyTorch and JAX
+            any nesting of them.
         x: an array or float, or any nesting of dicts, lists, tuples and dataclasses of them.
         grad: a callable `grad(x)`, or the gradient itself, in x's structure. Where `f` returns an
             array, the Jacobian (each tensor of shape f(x).shape + its own), or a callable
-            `grad(x, cotangent)` that returns the product of the cotangent with the Jacobian.
+            `grad(x, cotangent)` that returns the product of the cotangent with the Jacobian. With
+            PyTorch and JAX it may be left out: automatic differentiation's own is checked. For a
+            module it is {parameter's name: gradient}.
         coverage: "full", every entry, or "sample".
         samples: with "sample", entries drawn at random from every tensor.
         resolution: relative error bar that an entry needs; a wider one is `unresolved`.
@@ -64,6 +77,10 @@ def check(
             worst entry by default.
         engine: a map-like callable that runs chunks of evaluations.
         progress: True for a progress bar, or a callable that gets (done, expected).
+        kwargs: keyword arguments of `f`, for PyTorch and JAX.
+        loss: a function of what `f` returns, for PyTorch and JAX; without it, and without
+            `cotangent`, every output is given a random weight.
+        promote: whether to check in double precision, on copies, what came in less.
 
     Raises:
         InputError: an argument cannot be used; the message names it.
@@ -81,15 +98,26 @@ def check(
     )
     validate_terms(terms)
     settings = Settings(coverage, samples, resolution, seed, as_steps(customary), steps)
-    validate(settings, grad)
+    validate(settings)
+    demand(isinstance(promote, bool), "a bool", "promote", promote)
     rng = np.random.default_rng(seed)
     started = time.perf_counter()
-    subject = ArraySubject(f, x, f_batch=f_batch, cotangent=cotangent, rng=rng, engine=engine)
-    with progress_bar(progress) as on_progress:
+    make = maker(
+        f,
+        x,
+        kwargs=kwargs,
+        loss=loss,
+        promote=promote,
+        rng=rng,
+        engine=None if engine is serial else engine,
+    )
+    subject = make(f, f_batch, cotangent)
+    validate_claim(subject, grad)
+    with subject.session(), progress_bar(progress) as on_progress:
         expected = _cost(subject, settings)
         subject.on_progress = lambda done: on_progress(done, expected)
         report = examine(subject, grad, settings, rng)
-        parts = check_terms(terms, x, grad, subject, settings, rng, engine)
+        parts = check_terms(terms, make, grad, subject, settings, rng)
     if parts:
         report = with_terms(report, parts)
     return replace(report, seconds=time.perf_counter() - started)
@@ -113,7 +141,7 @@ def assert_gradients(f: Callable[[Any], Any], x: Any, grad: Any = None, **option
     return report
 
 
-def _cost(subject: ArraySubject, settings: Settings) -> int:
+def _cost(subject: Subject, settings: Settings) -> int:
     """Evaluations to expect of a right, smooth gradient."""
     sizes = [len(t) for t in subject.point]
     entries = (

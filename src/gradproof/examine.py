@@ -17,8 +17,7 @@ from gradproof.outcome.assemble import empty_report, make_report
 from gradproof.outcome.stepping import rows_of
 from gradproof.outcome.trial import Settings, Trial
 from gradproof.report.model import Finding, Report
-from gradproof.subjects.base import Places
-from gradproof.subjects.numpy import ArraySubject
+from gradproof.subjects.base import Places, Subject
 
 #: Random directions that start a check.
 PROBES = 2
@@ -26,9 +25,7 @@ PROBES = 2
 RECHECKED = 4096
 
 
-def examine(
-    subject: ArraySubject, grad: object, settings: Settings, rng: np.random.Generator
-) -> Report:
+def examine(subject: Subject, grad: object, settings: Settings, rng: np.random.Generator) -> Report:
     """Compare what `grad` claims with the subject's numerical derivatives."""
     value = look_at_value(subject)
     if not value.is_usable:
@@ -39,7 +36,7 @@ def examine(
 
 @np.errstate(all="ignore")
 def compare(
-    subject: ArraySubject,
+    subject: Subject,
     value: Value,
     claim: Claim,
     places: Places,
@@ -80,7 +77,7 @@ def compare(
     return make_report(trial, settings, rng)
 
 
-def places_of(subject: ArraySubject, settings: Settings) -> Places:
+def places_of(subject: Subject, settings: Settings) -> Places:
     """The entries to compare one by one."""
     sizes = [len(tensor) for tensor in subject.point]
     if settings.coverage == "full":
@@ -89,9 +86,7 @@ def places_of(subject: ArraySubject, settings: Settings) -> Places:
     return coverage_entries.sample(sizes, settings.samples, np.random.default_rng(settings.seed))
 
 
-def request_of(
-    subject: ArraySubject, places: Places, scale: Sequence[Floats], claim: Claim
-) -> Request:
+def request_of(subject: Subject, places: Places, scale: Sequence[Floats], claim: Claim) -> Request:
     """What is to be found at these places, and what is claimed there."""
 
     def pick(tensors: Sequence[Floats]) -> Floats:
@@ -114,7 +109,7 @@ def request_of(
     )
 
 
-def sampler_of(subject: ArraySubject, places: Places) -> Sampler:
+def sampler_of(subject: Subject, places: Places) -> Sampler:
     """Values of f with the entry at a lane's place moved."""
 
     def at_entries(lanes: Lanes, offsets: Floats, /) -> Floats:

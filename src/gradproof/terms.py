@@ -13,7 +13,6 @@ from gradproof._errors import InputError
 from gradproof.coverage.climb import ladders
 from gradproof.coverage.probe import scales
 from gradproof.diagnosis.preflight import Claim, look_at_claim, look_at_value
-from gradproof.engines import Engine
 from gradproof.examine import compare, examine, places_of, request_of, sampler_of
 from gradproof.numerics.estimate import Status, code
 from gradproof.numerics.extrapolation import SIGMAS
@@ -21,8 +20,7 @@ from gradproof.numerics.sampling import Floats
 from gradproof.outcome.assemble import empty_report
 from gradproof.outcome.trial import Settings
 from gradproof.report.model import Finding, Report
-from gradproof.subjects.base import Places
-from gradproof.subjects.numpy import ArraySubject
+from gradproof.subjects.base import Places, Subject
 from gradproof.verdict import overall
 
 #: A function alone, with its gradient, or with its gradient and itself at many points at once.
@@ -32,35 +30,30 @@ Term = (
     | tuple[Callable[[Any], Any], Any, Callable[[Any], Any]]
 )
 
+#: Makes a subject of a function, and of itself at many points at once, at the whole's x.
+Make = Callable[[Callable[[Any], Any], Callable[[Any], Any] | None], Subject]
+
 
 def check_terms(
     terms: Mapping[str, Term],
-    x: Any,
+    make: Make,
     grad: Any,
-    whole: ArraySubject,
+    whole: Subject,
     settings: Settings,
     rng: np.random.Generator,
-    engine: Engine,
 ) -> dict[str, Report]:
     """A report on each term. The rules of thumb are for the whole alone."""
     plain = replace(settings, customary=(), steps=None)
-    pieces = {name: _piece(name, term, x, whole, rng, engine) for name, term in terms.items()}
+    pieces = {name: _piece(name, term, make, whole) for name, term in terms.items()}
     return {name: _check_term(name, terms, pieces, grad, plain, rng) for name in terms}
 
 
-def _piece(
-    name: str,
-    term: Term,
-    x: Any,
-    whole: ArraySubject,
-    rng: np.random.Generator,
-    engine: Engine,
-) -> ArraySubject:
+def _piece(name: str, term: Term, make: Make, whole: Subject) -> Subject:
     """A term as a subject by itself, seen through the same cotangent as the whole."""
     function = term[0] if isinstance(term, tuple) else term
     batch = term[2] if isinstance(term, tuple) and len(term) == 3 else None
     try:
-        piece = ArraySubject(function, x, f_batch=batch, rng=rng, engine=engine)
+        piece = make(function, batch)
     except InputError as error:
         raise InputError(f"In terms[{name!r}]: {error}") from error
     if piece.output_shape != whole.output_shape:
@@ -75,16 +68,17 @@ def _piece(
 def _check_term(
     name: str,
     terms: Mapping[str, Term],
-    pieces: Mapping[str, ArraySubject],
+    pieces: Mapping[str, Subject],
     grad: Any,
     settings: Settings,
     rng: np.random.Generator,
 ) -> Report:
     """A term against its own gradient, or against what `grad` leaves for it beside the others."""
     term, subject = terms[name], pieces[name]
-    if isinstance(term, tuple):
+    own = term[1] if isinstance(term, tuple) else None
+    if isinstance(term, tuple) or (grad is None and subject.has_claim(None)):
         try:
-            return examine(subject, term[1], settings, rng)
+            return examine(subject, own, settings, rng)
         except InputError as error:
             raise InputError(f"In terms[{name!r}]: {error}") from error
     value = look_at_value(subject)
@@ -114,7 +108,7 @@ def _check_term(
 
 @np.errstate(all="ignore")
 def _slopes(
-    subject: ArraySubject, places: Places, scale: Sequence[Floats], claim: Claim
+    subject: Subject, places: Places, scale: Sequence[Floats], claim: Claim
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
     """Numeric derivatives, their bars, and whether they are at a kink.
 

@@ -134,6 +134,15 @@ def flatten(x: object, *, root: str = "x") -> Tree:
     return Tree(tuple(names), tuple(arrays), tuple(paths), scalars, structure, root)
 
 
+def leaves_of(x: object) -> list[Any]:
+    """What is left of `x` without its containers, whatever it is.
+
+    >>> leaves_of({"a": [1, None, "b"]})
+    [1, 'b']
+    """
+    return _take_apart(x, "x")[2]
+
+
 def entry_name(name: str, shape: Sequence[int], flat_index: int) -> str:
     """Return the name of one entry of a tensor, counted in row-major order.
 

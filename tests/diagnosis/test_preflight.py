@@ -111,27 +111,6 @@ def test_a_value_that_is_not_finite_is_no_place_for_a_derivative(bad: float) -> 
     assert str(bad) in found.findings[0].message
 
 
-def test_single_precision_on_the_way_is_noted() -> None:
-    single = X.astype(np.float32)
-    assert kinds(value(sines, single)) == ["single-precision"]
-    assert kinds(value(lambda x: np.float32(sines(x)))) == ["single-precision"]
-    mixed = {"a": single, "b": X}
-    (finding,) = value(lambda p: sines(p["a"]) + sines(p["b"]), mixed).findings
-    assert finding.evidence == {"tensors": ("a",)}
-    assert "evaluated in double precision" in finding.message
-
-
-def test_a_write_to_x_is_noted_with_the_tensor() -> None:
-    def f(p: Any) -> Any:
-        p["b"] += 1.0
-        return np.sum(p["a"])
-
-    (finding,) = value(f, {"a": X, "b": X}).findings
-    assert finding.kind == "mutates-input"
-    assert finding.severity == "info"
-    assert finding.evidence == {"tensors": ("b",)}
-
-
 # -- the claim ---------------------------------------------------------------------------------
 
 

@@ -242,9 +242,9 @@ def test_a_class_may_be_asked_for_its_gradient() -> None:
 def test_the_least_precise_part_of_a_claim_is_noted() -> None:
     one = subject()
     one.claims({"w": W.astype(np.float32), "b": 1.0})
-    assert one.claim_dtype == np.float32
+    assert one.claim_spacing == np.finfo(np.float32).eps
     one.claims({"w": W, "b": 1.0})
-    assert one.claim_dtype == np.float64
+    assert one.claim_spacing == np.finfo(np.float64).eps
 
 
 @pytest.mark.parametrize("claim", [{"w": W}, {"w": W.T, "b": 1.0}, W])
@@ -283,3 +283,37 @@ def test_an_error_that_has_nothing_to_do_with_precision_is_raised() -> None:
         subject(broken, W)
     with pytest.raises(TypeError, match="not even in float32"):
         subject(broken, W.astype(np.float32))
+
+
+# -- findings ----------------------------------------------------------------------------------
+
+
+def test_single_precision_on_the_way_is_noted() -> None:
+    single = np.ones(3, dtype=np.float32)
+    (finding,) = subject(lambda x: np.sum(x), single).findings()
+    assert finding.kind == "single-precision"
+    (finding,) = subject(lambda x: np.float32(np.sum(x)), np.ones(3)).findings()
+    assert finding.kind == "single-precision"
+    mixed = {"a": single, "b": np.ones(3)}
+    (finding,) = subject(lambda p: np.sum(p["a"]) + np.sum(p["b"]), mixed).findings()
+    assert finding.evidence == {"tensors": ("a",)}
+    assert "evaluated in double precision" in finding.message
+
+
+def test_single_precision_is_kept_where_it_is_asked_for() -> None:
+    single = np.ones(3, dtype=np.float32)
+    one = ArraySubject(lambda x: np.sum(x), single, promote=False, rng=np.random.default_rng(0))
+    assert one.kept == ("x",)
+    assert one.spacing == (2.0**-23,)
+    assert one.value_spacing == 2.0**-23
+
+
+def test_a_write_to_x_is_noted_with_the_tensor() -> None:
+    def f(p: Any) -> Any:
+        p["b"] += 1.0
+        return np.sum(p["a"])
+
+    (finding,) = subject(f, {"a": np.ones(3), "b": np.ones(3)}).findings()
+    assert finding.kind == "mutates-input"
+    assert finding.severity == "info"
+    assert finding.evidence == {"tensors": ("b",)}

@@ -10,8 +10,7 @@ import numpy as np
 from gradproof._errors import InputError
 from gradproof.numerics.noise import difference_weights
 from gradproof.report.model import Finding, Severity
-from gradproof.subjects.base import Floats
-from gradproof.subjects.numpy import ArraySubject
+from gradproof.subjects.base import Floats, Subject
 
 #: Two values at one point may differ by this much, relative, and still be rounding (sums in another
 #: order on several threads); a random function differs by more.
@@ -46,10 +45,10 @@ class Claim:
     findings: tuple[Finding, ...]
 
 
-def look_at_value(subject: ArraySubject) -> Value:
+def look_at_value(subject: Subject) -> Value:
     """Evaluate f a few times at the point."""
     values = [subject.value() for _ in range(2)]
-    findings = list(_about_inputs(subject))
+    findings = []
     if not np.isfinite(values[0]):
         message = f"f(x) is {values[0]} at the point itself: there is no derivative to compare with"
         findings.append(Finding("not-finite", message, severity="warning"))
@@ -61,9 +60,7 @@ def look_at_value(subject: ArraySubject) -> Value:
         size = float(np.max(np.abs(values)))
         is_random = not jitter <= JITTER * size
         message = (
-            f"two calls of f at the same point differ ({values[0]!r}, {values[1]!r}): is dropout "
-            "on, data drawn anew, a cache or counter kept? Fix the seed or switch it off; nothing "
-            "can be compared as it is"
+            _about_randomness(subject, values)
             if is_random
             else f"calls of f at the same point differ in the last digits (by {jitter:.1e}); taken "
             "as noise"
@@ -75,16 +72,25 @@ def look_at_value(subject: ArraySubject) -> Value:
     return Value(values[0], 0.0, tuple(findings), is_usable=True)
 
 
+def _about_randomness(subject: Subject, values: Sequence[float]) -> str:
+    differ = f"two calls of f at the same point differ ({values[0]!r}, {values[1]!r})"
+    rest = "Fix the seed or switch it off; nothing can be compared as it is"
+    parts = subject.random_parts()
+    if parts:
+        return f"{differ}: what differs first comes from {', '.join(parts[:8])}. {rest}"
+    return f"{differ}: is dropout on, data drawn anew, a cache or counter kept? {rest}"
+
+
 def look_at_claim(
-    subject: ArraySubject, grad: object, scale: Sequence[Floats], rng: np.random.Generator
+    subject: Subject, grad: object, scale: Sequence[Floats], rng: np.random.Generator
 ) -> Claim:
     """The claimed gradient; where it can be called, called again, and at points very near x."""
     gradient = subject.claims(grad)
-    eps = float(np.finfo(subject.claim_dtype).eps)
+    eps = subject.claim_spacing
     floor = [4.0 * eps * np.abs(g) for g in gradient]
     findings: list[Finding] = []
     calls = 0
-    if callable(grad):
+    if subject.is_repeatable(grad):
         again = subject.claims(grad)
         way = [s * rng.choice([-NEAR, NEAR], size=s.shape) for s in scale]
         sides = [
@@ -118,7 +124,7 @@ def look_at_claim(
     return Claim(gradient, tuple(floor), calls, tuple(findings))
 
 
-def _claims_near(subject: ArraySubject, grad: object, at: Sequence[Floats]) -> tuple[Floats, ...]:
+def _claims_near(subject: Subject, grad: object, at: Sequence[Floats]) -> tuple[Floats, ...]:
     """The gradient beside x; NaN, which tells nothing of its rounding, outside of its domain."""
     try:
         with np.errstate(all="ignore"):
@@ -129,42 +135,9 @@ def _claims_near(subject: ArraySubject, grad: object, at: Sequence[Floats]) -> t
         return tuple(np.full(len(x), np.nan) for x in at)
 
 
-def _about_inputs(subject: ArraySubject) -> list[Finding]:
-    findings = []
-    if subject.promoted:
-        message = (
-            f"x is in single precision ({', '.join(subject.promoted[:4])}); f is evaluated in "
-            "double precision, where a derivative can be told from rounding"
-        )
-        findings.append(
-            Finding("single-precision", message, evidence={"tensors": subject.promoted})
-        )
-    if subject.kept:
-        message = (
-            f"f does not take double precision; {', '.join(subject.kept[:4])} stay as they are, "
-            "and few digits can be attained"
-        )
-        findings.append(Finding("single-precision", message, evidence={"tensors": subject.kept}))
-    if subject.output_dtype.kind == "f" and subject.output_dtype.itemsize < 8:
-        message = (
-            f"f returns {subject.output_dtype}: it computes in less than double precision "
-            "somewhere, and few digits can be attained"
-        )
-        findings.append(
-            Finding("single-precision", message, evidence={"dtype": str(subject.output_dtype)})
-        )
-    if subject.mutates:
-        message = (
-            f"f changes its argument in place ({', '.join(subject.mutates[:4])}); it gets a copy "
-            "at every call, and x itself is as it was"
-        )
-        findings.append(Finding("mutates-input", message, evidence={"tensors": subject.mutates}))
-    return findings
-
-
 @np.errstate(all="ignore")
 def _about_repeats(
-    subject: ArraySubject, first: Sequence[Floats], second: Sequence[Floats]
+    subject: Subject, first: Sequence[Floats], second: Sequence[Floats]
 ) -> list[Finding]:
     """A gradient that differs from call to call: accumulated, random, or kept somewhere."""
     findings = []

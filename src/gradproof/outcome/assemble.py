@@ -19,7 +19,7 @@ from gradproof.outcome.trial import Settings, Trial
 from gradproof.report import build
 from gradproof.report.entries import VERDICTS, Entries
 from gradproof.report.model import Customary, Finding, Report, TensorReport
-from gradproof.subjects.numpy import ArraySubject
+from gradproof.subjects.base import Subject
 from gradproof.verdict import (
     IMPRECISE,
     JOINTLY_WRONG,
@@ -31,7 +31,7 @@ from gradproof.verdict import (
 )
 
 
-def empty_report(subject: ArraySubject, settings: Settings, value: Value) -> Report:
+def empty_report(subject: Subject, settings: Settings, value: Value) -> Report:
     """The report where nothing could be compared."""
     nothing = build.spread(np.empty(0))
     stopper = value.findings[-1]
@@ -40,7 +40,7 @@ def empty_report(subject: ArraySubject, settings: Settings, value: Value) -> Rep
         reason=stopper.message,
         tensors={},
         entries=Entries.empty(subject.names, subject.shapes),
-        findings=value.findings,
+        findings=(*subject.findings(), *value.findings),
         norm_ratio=np.nan,
         max_relative_error=np.nan,
         sign_mismatches=0,
@@ -67,7 +67,8 @@ def make_report(trial: Trial, settings: Settings, rng: np.random.Generator) -> R
     rules = rules_of_thumb(trial, settings, judgement)
     entries = _entries(trial, judgement)
     tensors = _tensors(trial, entries, judgement, rules)
-    findings = [*trial.value.findings, *trial.claim.findings, *trial.findings, *together]
+    findings = [*subject.findings(), *trial.value.findings]
+    findings += [*trial.claim.findings, *trial.findings, *together]
     findings += _advice(trial, judgement, tensors, rules.overall)
     steps = tabulate(trial, settings, judgement, rules)
     verdict = overall([t.verdict for t in tensors.values()] + [verdict_of(f) for f in findings])

@@ -14,8 +14,7 @@ from gradproof.outcome.rules import RulesOfThumb
 from gradproof.outcome.trial import Settings, Trial
 from gradproof.report.entries import VERDICTS
 from gradproof.report.model import StepTable
-from gradproof.subjects.base import Codes, Places
-from gradproof.subjects.numpy import ArraySubject
+from gradproof.subjects.base import Codes, Places, Subject
 from gradproof.verdict import Judgement
 
 #: Entries of a tensor that stand for it in a step table.
@@ -58,7 +57,7 @@ def tabulate(
     return (table,)
 
 
-def rows_of(steps: str | None, subject: ArraySubject, places: Places) -> Codes | None:
+def rows_of(steps: str | None, subject: Subject, places: Places) -> Codes | None:
     """Rows of the entries that are meant by a name such as `w` or `w[2, 1]`; None for no name.
 
     Raises:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from gradproof.coverage.request import Numeric, Request
 from gradproof.diagnosis.preflight import Claim, Value
 from gradproof.report.model import Finding
-from gradproof.subjects.base import Codes, Places
-from gradproof.subjects.numpy import ArraySubject
+from gradproof.subjects.base import Codes, Places, Subject
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Trial:
     the worst one.
     """
 
-    subject: ArraySubject
+    subject: Subject
     value: Value
     claim: Claim
     places: Places

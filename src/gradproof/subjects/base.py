@@ -6,12 +6,15 @@ frameworks, cotangents and batches end here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gradproof.report.model import Finding
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
@@ -34,16 +37,41 @@ class Places:
 class Subject(Protocol):
     """A scalar function of named tensors, around one point.
 
-    `point` holds the tensors flattened, in float64 (exactly the values that f sees). An
-    array-valued f is contracted with a cotangent, so that every value is one number. Points outside
-    the domain (f returns NaN or infinity, or raises ArithmeticError or ValueError) have the value
-    NaN.
+    An array-valued f is contracted with a cotangent, so that every value is one number. Points
+    outside the domain (f returns NaN or infinity, or raises ArithmeticError or ValueError) have the
+    value NaN.
+
+    Attributes:
+        names: of the tensors.
+        shapes: of the tensors.
+        point: the tensors flattened, in float64 (exactly the values that f sees).
+        spacing: per tensor, the relative spacing of the numbers that f can be given there.
+        value_spacing: that of the numbers that f returns.
+        claim_spacing: that of the numbers in the last claim.
+        output_shape: of f's value.
+        cotangent: what it is contracted with.
+        evaluations: made so far.
+        on_progress: called with the evaluations made so far.
     """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     point: tuple[Floats, ...]
+    spacing: tuple[float, ...]
+    value_spacing: float
+    claim_spacing: float
+    output_shape: Any
+    cotangent: Any
     evaluations: int
+    on_progress: Callable[[int], None]
+
+    def session(self) -> AbstractContextManager[None]:
+        """Surroundings in which all else is called; what it changes is put back at its end."""
+        ...
+
+    def value(self) -> float:
+        """F at the point; never swallows an exception, and NaN stays NaN."""
+        ...
 
     def at_entries(self, places: Places, offsets: Floats) -> Floats:
         """Values with one entry moved, x[place] + offset, one evaluation each."""
@@ -56,4 +84,47 @@ class Subject(Protocol):
 
         `base` has the shapes of `directions` or is a point.
         """
+        ...
+
+    def has_claim(self, grad: object) -> bool:
+        """Whether there is a claim: `grad`, or automatic differentiation in its place."""
+        ...
+
+    def is_repeatable(self, grad: object) -> bool:
+        """Whether the claim can be computed again, also elsewhere."""
+        ...
+
+    def claims(self, grad: object, *, at: Sequence[Floats] | None = None) -> tuple[Floats, ...]:
+        """The gradient that `grad` claims, contracted with the cotangent, flattened per tensor."""
+        ...
+
+    def describe(self, tensor: int, index: int) -> str:
+        """An entry as one writes it: `conv1.weight[3, 0, 2, 1]`."""
+        ...
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What is to be known of f and of how it was evaluated: precision, writing to x, loops."""
+        ...
+
+    def random_parts(self) -> tuple[str, ...]:
+        """Names of the parts of f whose results differ between two calls, where they are known."""
+        ...
+
+    def forward_slope(self, direction: Sequence[Floats]) -> float | None:
+        """The derivative along a direction by forward-mode differentiation, where there is one."""
+        ...
+
+    def crossings_along(
+        self, directions: Sequence[Floats], offsets: Floats
+    ) -> list[Mapping[str, int]] | None:
+        """Branches that f takes otherwise at point + offset * direction than at the point.
+
+        One mapping a lane, from the places in f where it branches (modules, operations) to the
+        number of units that take another branch; an empty one says that no kink was crossed. None
+        where f cannot be traced.
+        """
+        ...
+
+    def crossings_at(self, places: Places, offsets: Floats) -> list[Mapping[str, int]] | None:
+        """The same with one entry moved."""
         ...

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import numbers
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradproof._errors import InputError
+from gradproof.report.model import Finding
 from gradproof.subjects.base import Codes, Floats, Places
+from gradproof.subjects.cotangent import as_cotangent, draw_cotangent
+from gradproof.subjects.evaluator import Chunk, Evaluator
 from gradproof.tree import Tree, entry_name, flatten
 
 #: Bytes of parameters that are stacked for one call of f_batch, and points in it at most.
@@ -19,11 +23,10 @@ BATCH_BYTES = 64 * 2**20
 BATCH_POINTS = 256
 #: How far from x f_batch is compared with f too, relative to the tensors.
 BESIDE = 1e-4
+EPS = float(np.finfo(np.float64).eps)
 
-Chunk = tuple[Codes, Floats]
 
-
-class ArraySubject:
+class ArraySubject(Evaluator):
     """f around x, in float64 where f allows it.
 
     Attributes:
@@ -33,7 +36,6 @@ class ArraySubject:
         output_shape: shape of f's value.
         output_dtype: dtype of f's value.
         cotangent: what an array-valued f is contracted with, in `output_shape`.
-        claim_dtype: the least precise dtype in the last claim.
         mutates: names of tensors that f changed in place (it gets copies at every call).
     """
 
@@ -44,6 +46,7 @@ class ArraySubject:
         *,
         f_batch: Callable[[Any], Any] | None = None,
         cotangent: object = None,
+        promote: bool = True,
         rng: np.random.Generator,
         engine: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]] = map,
     ) -> None:
@@ -51,12 +54,10 @@ class ArraySubject:
         self.tree: Tree = flatten(x)
         self.names = self.tree.names
         self.shapes = tuple(leaf.shape for leaf in self.tree.leaves)
-        self.evaluations = 0
-        self._spoilt: list[int] = []  # appended to by whatever thread the engine uses
-        self.on_progress: Callable[[int], None] = lambda done: None
+        super().__init__(engine)
         self.mutates: tuple[str, ...] = ()
-        self.claim_dtype: np.dtype[Any] = np.dtype(np.float64)
-        self._f, self._batch, self._engine = f, f_batch, engine
+        self.claim_spacing = EPS
+        self._f, self._batch, self._promote = f, f_batch, promote
         given = [np.array(leaf) for leaf in self.tree.leaves]
         self._work, first = self._first_call(given)
         less: tuple[str, ...] = tuple(
@@ -67,13 +68,19 @@ class ArraySubject:
         self.kept: tuple[str, ...] = () if is_promoted else less
         self.point: tuple[Floats, ...] = tuple(w.astype(np.float64).ravel() for w in self._work)
         self._dtypes = [w.dtype for w in self._work]
+        self.spacing = tuple(_spacing(dtype) for dtype in self._dtypes)
         output = _as_number_array(first, "f")
         if output.size == 0:
             raise InputError(
                 f"Expected f to return at least one number but got shape {output.shape}"
             )
         self.output_shape, self.output_dtype = output.shape, output.dtype
-        self.cotangent = self._choose_cotangent(cotangent, output, rng)
+        self.value_spacing = _spacing(output.dtype)
+        self.cotangent = (
+            draw_cotangent(output, rng)
+            if cotangent is None
+            else as_cotangent(cotangent, output.shape)
+        )
         if f_batch is not None:
             _demand_callable("f_batch", f_batch)
             self._try_batch()
@@ -97,7 +104,7 @@ class ArraySubject:
             return self._entries_in_a_batch(places[which], steps)
 
         size = max(leaf.nbytes for leaf in self._work)
-        return self._run(one if self._batch is None else many, offsets, size)
+        return self._in_chunks(one if self._batch is None else many, offsets, size)
 
     def along(
         self, directions: Sequence[Floats], lanes: Codes, offsets: Floats, base: Sequence[Floats]
@@ -122,7 +129,7 @@ class ArraySubject:
             return self._guarded_batch(points(chunk))
 
         size = sum(leaf.nbytes for leaf in self._work)
-        return self._run(one if self._batch is None else many, offsets, size)
+        return self._in_chunks(one if self._batch is None else many, offsets, size)
 
     def claims(self, grad: object, *, at: Sequence[Floats] | None = None) -> tuple[Floats, ...]:
         """The gradient that `grad` claims, contracted with the cotangent, flattened per tensor.
@@ -160,10 +167,75 @@ class ArraySubject:
         """An entry as one writes it: `conv1.weight[3, 0, 2, 1]`."""
         return entry_name(self.names[tensor], self.shapes[tensor], index)
 
+    def session(self) -> AbstractContextManager[None]:
+        """Nothing needs to be set up or put back: f gets copies."""
+        return nullcontext()
+
+    def has_claim(self, grad: object) -> bool:
+        """Arrays cannot be differentiated without a claim."""
+        return grad is not None
+
+    def is_repeatable(self, grad: object) -> bool:
+        """Whether `grad` can be called again."""
+        return callable(grad)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """On precision and on writing to x (see `Subject`)."""
+        findings = []
+        if self.promoted:
+            message = (
+                f"x is in single precision ({', '.join(self.promoted[:4])}); f is evaluated in "
+                "double precision, where a derivative can be told from rounding"
+            )
+            findings.append(
+                Finding("single-precision", message, evidence={"tensors": self.promoted})
+            )
+        if self.kept:
+            why = "f does not take double precision" if self._promote else "promote=False"
+            message = (
+                f"{why}; {', '.join(self.kept[:4])} stay as they are, and few digits can be "
+                "attained"
+            )
+            findings.append(Finding("single-precision", message, evidence={"tensors": self.kept}))
+        if self.value_spacing > EPS:
+            message = (
+                f"f returns {self.output_dtype}: it computes in less than double precision "
+                "somewhere, and few digits can be attained"
+            )
+            evidence = {"dtype": str(self.output_dtype)}
+            findings.append(Finding("single-precision", message, evidence=evidence))
+        if self.mutates:
+            message = (
+                f"f changes its argument in place ({', '.join(self.mutates[:4])}); it gets a copy "
+                "at every call, and x itself is as it was"
+            )
+            findings.append(Finding("mutates-input", message, evidence={"tensors": self.mutates}))
+        return tuple(findings)
+
+    def random_parts(self) -> tuple[str, ...]:
+        """A plain function has no parts."""
+        return ()
+
+    def forward_slope(self, direction: Sequence[Floats]) -> None:
+        """There is no forward mode."""
+
+    def crossings_along(
+        self, directions: Sequence[Floats], offsets: Floats
+    ) -> list[Mapping[str, int]] | None:
+        """Branches cannot be seen."""
+        return None
+
+    def crossings_at(self, places: Places, offsets: Floats) -> list[Mapping[str, int]] | None:
+        """Branches cannot be seen."""
+        return None
+
     # -- calling f ---------------------------------------------------------------------------
 
     def _first_call(self, given: list[NDArray[Any]]) -> tuple[list[NDArray[Any]], object]:
-        """Call f in double precision, or as x came if f refuses that."""
+        """Call f in double precision, or as x came if f refuses that or it is not wanted."""
+        if not self._promote:
+            self.evaluations += 1
+            return given, self._watched(given)
         with np.errstate(over="ignore"):
             double = [leaf.astype(np.float64) for leaf in given]
         for name, leaf in zip(self.names, double, strict=True):
@@ -229,7 +301,7 @@ class ArraySubject:
             raise
         except (ArithmeticError, ValueError):
             # One point outside the domain spoils the batch: find out which.
-            self._spoilt.append(len(stacked[0]))
+            self.again.append(len(stacked[0]))
             points = ([leaf[i] for leaf in stacked] for i in range(len(stacked[0])))
             return np.array([self._guarded([np.array(leaf) for leaf in p]) for p in points])
 
@@ -260,44 +332,11 @@ class ArraySubject:
             stacked.append(copies)
         return self._guarded_batch(stacked)
 
-    def _run(self, function: Callable[[Chunk], Floats], offsets: Floats, size: int) -> Floats:
-        """Apply to chunks, bounded in memory, through the engine."""
+    def _in_chunks(self, function: Callable[[Chunk], Floats], offsets: Floats, size: int) -> Floats:
         length = int(np.clip(BATCH_BYTES // max(size, 1), 1, BATCH_POINTS))
-        results = []
-        done = self.evaluations
-        for result in self._engine(function, _chunks(offsets, length)):
-            results.append(result)
-            done += len(result)
-            self.on_progress(done)
-        # What a spoilt batch took once more, point by point.
-        self.evaluations = done + sum(self._spoilt)
-        self._spoilt.clear()
-        values = np.concatenate(results) if results else np.empty(0)
-        if len(values) != len(offsets):
-            raise InputError(
-                f"Expected engine to return a result for each chunk, {len(offsets)} values in all, "
-                f"but got {len(values)}"
-            )
-        return values
+        return self.run(function, offsets, length)
 
     # -- claims and cotangents ---------------------------------------------------------------
-
-    def _choose_cotangent(
-        self, cotangent: object, output: NDArray[Any], rng: np.random.Generator
-    ) -> Floats:
-        if cotangent is not None:
-            return _as_cotangent(cotangent, output.shape)
-        if output.size == 1:
-            return np.ones(output.shape)
-        # Bounded away from 0, so that no output is lost; outputs of very different size are
-        # brought to one, so that none swamps another.
-        size = np.abs(output.astype(np.float64))
-        size = np.where(np.isfinite(size), size, 0.0)
-        typical = float(size.max()) or 1.0
-        scale = np.maximum(size / typical, 1e-3)
-        sign = rng.choice([-1.0, 1.0], size=output.shape)
-        weights: Floats = sign * rng.uniform(0.5, 1.5, size=output.shape) / scale
-        return weights
 
     def _try_batch(self) -> None:
         """Demand that f_batch gives f's values, at x and at a point beside it."""
@@ -329,8 +368,7 @@ class ArraySubject:
         return tuple(np.array(leaf, dtype=np.float64).ravel() for leaf in leaves)
 
     def _note_dtype(self, leaves: Sequence[NDArray[Any]]) -> None:
-        dtypes = [leaf.dtype for leaf in leaves]
-        self.claim_dtype = max(dtypes, key=lambda dtype: float(np.finfo(dtype).eps))
+        self.claim_spacing = max(_spacing(leaf.dtype) for leaf in leaves)
 
     def _fits(self, result: object) -> bool:
         try:
@@ -338,12 +376,6 @@ class ArraySubject:
         except InputError:
             return False
         return True
-
-
-def _chunks(offsets: Floats, length: int) -> Iterator[Chunk]:
-    for start in range(0, len(offsets), length):
-        which = np.arange(start, min(start + length, len(offsets)))
-        yield which, offsets[which]
 
 
 def _as_number_array(result: object, name: str) -> NDArray[Any]:
@@ -359,14 +391,9 @@ def _as_number_array(result: object, name: str) -> NDArray[Any]:
     raise InputError(f"Expected {name} to return a real number or an array of them but got {came}")
 
 
-def _as_cotangent(cotangent: object, shape: tuple[int, ...]) -> Floats:
-    given = np.asarray(cotangent)
-    if given.dtype.kind not in "fiub" or not np.isfinite(given).all() or not given.any():
-        came = f"cotangent={reprlib.repr(cotangent)}"
-        raise InputError(f"Expected finite real numbers that are not all 0 but got {came}")
-    if given.shape != shape:
-        raise InputError(f"Expected cotangent of f's shape {shape} but got {given.shape}")
-    return given.astype(np.float64)
+def _spacing(dtype: np.dtype[Any]) -> float:
+    """Relative spacing of the numbers of a dtype, but at least that of doubles."""
+    return max(float(np.finfo(dtype).eps), EPS) if dtype.kind == "f" else EPS
 
 
 def _demand_callable(name: str, value: object) -> None:

@@ -1,0 +1,105 @@
+"""Which kind of subject a function and its arguments make; loads no framework by itself."""
+
+from __future__ import annotations
+
+import reprlib
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from gradproof._errors import InputError
+from gradproof.subjects.base import Subject
+from gradproof.subjects.numpy import ArraySubject
+from gradproof.tree import leaves_of
+
+Engine = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+
+
+class Maker(Protocol):
+    """Makes a subject of a function at an x that is known already."""
+
+    def __call__(
+        self, f: Callable[..., Any], f_batch: Callable[[Any], Any] | None, cotangent: Any = None, /
+    ) -> Subject:
+        """The subject."""
+        ...
+
+
+def maker(
+    f: object,
+    x: object,
+    *,
+    kwargs: Mapping[str, Any],
+    loss: Callable[[Any], Any] | None,
+    promote: bool,
+    rng: np.random.Generator,
+    engine: Engine | None,
+) -> Maker:
+    """What makes subjects of functions like `f` at `x`.
+
+    Raises:
+        InputError: an argument is for the frameworks only, or for NumPy only.
+    """
+    if not isinstance(kwargs, Mapping):
+        raise InputError(f"Expected a dict but got kwargs={reprlib.repr(kwargs)}")
+    kind = _framework(f, (x, dict(kwargs)))
+    if kind is None:
+        for name, given in (("kwargs", kwargs), ("loss", loss)):
+            if given:
+                raise InputError(
+                    f"Expected PyTorch's tensors or JAX's arrays where {name} is given but got "
+                    f"x={reprlib.repr(x)}"
+                )
+
+    def make(
+        f: Callable[..., Any], f_batch: Callable[[Any], Any] | None, cotangent: Any = None, /
+    ) -> Subject:
+        if kind is None:
+            return ArraySubject(
+                f,
+                x,
+                f_batch=f_batch,
+                cotangent=cotangent,
+                promote=promote,
+                rng=rng,
+                engine=engine or map,
+            )
+        for name, given in (("engine", engine), ("f_batch", f_batch)):
+            if given is not None:
+                raise InputError(
+                    f"Expected {name} for NumPy's arrays only (PyTorch and JAX have batches and "
+                    f"threads of their own) but got {name}={reprlib.repr(given)}"
+                )
+        return kind(f, x, kwargs=kwargs, loss=loss, promote=promote, cotangent=cotangent, rng=rng)
+
+    return make
+
+
+def _framework(f: object, arguments: object) -> Callable[..., Subject] | None:
+    """The subject of the framework that is meant; one that is not loaded is not."""
+    if "torch" in sys.modules and _is_torch(f, arguments):
+        from gradproof.subjects.torch.subject import TorchSubject
+
+        return TorchSubject
+    if "jax" in sys.modules and _is_jax(f, arguments):
+        from gradproof.subjects.jax.subject import JaxSubject
+
+        return JaxSubject
+    return None
+
+
+def _is_torch(f: object, arguments: object) -> bool:
+    torch = sys.modules["torch"]
+    is_function = isinstance(f, type) and issubclass(f, torch.autograd.Function)
+    if is_function or isinstance(f, torch.nn.Module):
+        return True
+    return any(isinstance(leaf, torch.Tensor) for leaf in leaves_of(arguments))
+
+
+def _is_jax(f: object, arguments: object) -> bool:
+    jax = sys.modules["jax"]
+    if isinstance(f, (jax.custom_vjp, jax.custom_jvp, type(jax.jit(abs)))):
+        return True
+    return any(isinstance(leaf, jax.Array) for leaf in jax.tree_util.tree_leaves(arguments))

@@ -104,6 +104,34 @@ missing grad.w; unexpected grad.w.0
         return tuple(matched)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Nest:
+    """Leaves of any kind in nested containers, and the way back.
+
+    Attributes:
+        paths: One per leaf, below the root: ``.conv1.weight``, ``[3]``, or nothing.
+        leaves: What is no container.
+    """
+
+    paths: tuple[str, ...]
+    leaves: tuple[Any, ...]
+    _structure: optree.PyTreeSpec = dataclasses.field(repr=False)
+
+    def unflatten(self, leaves: Iterable[Any]) -> Any:
+        """Return `leaves` in the structure that was taken apart."""
+        return self._structure.unflatten(leaves)
+
+
+def take_apart(x: object, *, root: str) -> Nest:
+    """Take the containers of `x` apart, as `flatten` does, whatever the leaves; None is none.
+
+    >>> take_apart({"a": [1, "b"]}, root="x").paths
+    ('.a.0', '.a.1')
+    """
+    paths, _, leaves, structure = _take_apart(x, root)
+    return Nest(tuple(paths), tuple(leaves), structure)
+
+
 def flatten(x: object, *, root: str = "x") -> Tree:
     """Name the tensors of `x`, an array or float or any nesting of containers of them.
 
@@ -132,15 +160,6 @@ def flatten(x: object, *, root: str = "x") -> Tree:
         raise InputError(f"Expected at least one number but got {came}")
     scalars = tuple(not isinstance(leaf, np.ndarray) for leaf in leaves)
     return Tree(tuple(names), tuple(arrays), tuple(paths), scalars, structure, root)
-
-
-def leaves_of(x: object) -> list[Any]:
-    """What is left of `x` without its containers, whatever it is.
-
-    >>> leaves_of({"a": [1, None, "b"]})
-    [1, 'b']
-    """
-    return _take_apart(x, "x")[2]
 
 
 def entry_name(name: str, shape: Sequence[int], flat_index: int) -> str:
@@ -198,9 +217,7 @@ def _take_apart(x: Any, root: str) -> tuple[Sequence[str], Sequence[str], list[A
     if len(set(paths)) < len(paths):
         twice = max(paths, key=paths.count)
         raise InputError(f"Expected keys that print differently but got {root}{twice} twice")
-    names = [_short(path, root) for path in paths]
-    if len(set(names)) < len(names):
-        names = [root + path for path in paths]
+    names = short_names(paths, root)
     return paths, names, leaves, structure
 
 
@@ -214,6 +231,12 @@ def _part(step: Any) -> str:
         return f".{key}"
     shown = repr(key)
     return f"[{shown if shown.isprintable() else ascii(shown)[1:-1]}]"
+
+
+def short_names(paths: Sequence[str], root: str) -> list[str]:
+    """Names of tensors at these paths: the root is written only where a name needs it."""
+    names = [_short(path, root) for path in paths]
+    return names if len(set(names)) == len(names) else [root + path for path in paths]
 
 
 def _short(path: str, root: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from gradproof._errors import InputError
 from gradproof.subjects.base import Subject
 from gradproof.subjects.numpy import ArraySubject
-from gradproof.tree import leaves_of
+from gradproof.tree import take_apart
 
 Engine = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
@@ -95,7 +95,7 @@ def _is_torch(f: object, arguments: object) -> bool:
     is_function = isinstance(f, type) and issubclass(f, torch.autograd.Function)
     if is_function or isinstance(f, torch.nn.Module):
         return True
-    return any(isinstance(leaf, torch.Tensor) for leaf in leaves_of(arguments))
+    return any(isinstance(leaf, torch.Tensor) for leaf in take_apart(arguments, root="x").leaves)
 
 
 def _is_jax(f: object, arguments: object) -> bool:

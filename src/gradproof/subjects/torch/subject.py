@@ -1,0 +1,328 @@
+"""PyTorch's modules, functions of tensors and custom autograd.Functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from gradproof._errors import InputError
+from gradproof.report.model import Finding
+from gradproof.subjects.base import Codes, Floats, Places
+from gradproof.subjects.evaluator import Chunk, Evaluator
+from gradproof.subjects.torch import remarks
+from gradproof.subjects.torch.batches import OUTSIDE, Batches, is_own
+from gradproof.subjects.torch.branches import Branches, crossed, trace
+from gradproof.subjects.torch.claims import EPS, claimed, derived, forward_slope, spacing
+from gradproof.subjects.torch.function import Function
+from gradproof.subjects.torch.modules import differing_modules, joined
+from gradproof.subjects.torch.outputs import Cotangent, differentiable, to_array
+from gradproof.subjects.torch.surroundings import surroundings
+from gradproof.tree import entry_name
+
+#: Evaluations of a tensor's entries that are made one by one before a batch is tried.
+FEW = 8
+#: How far entries are moved to try whether batches give f's values, relative to their scale.
+VISIBLE = 2.0**-5
+#: Rounding that is allowed for there, in units of the values' spacing.
+BLUR = 256.0
+
+
+class TorchSubject(Evaluator):
+    """f around its arguments and parameters, in float64 where f allows it (see `Subject`).
+
+    Args:
+        f: a module, a function, or a torch.autograd.Function.
+        x: its argument, or a tuple of its positional ones.
+        kwargs: its keyword arguments.
+        loss: a function of what f returns.
+        promote: whether to call it in double precision.
+        cotangent: weights of its outputs, in their structure; None there leaves one out.
+        rng: draws the weights where none are given, and the seed of f's own random numbers.
+    """
+
+    def __init__(
+        self,
+        f: Callable[..., Any],
+        x: object,
+        *,
+        kwargs: Mapping[str, Any],
+        loss: Callable[[Any], Any] | None,
+        promote: bool,
+        cotangent: object,
+        rng: np.random.Generator,
+    ) -> None:
+        super().__init__(map)
+        for name, given in (("f", f), *([] if loss is None else [("loss", loss)])):
+            if not callable(given):
+                raise InputError(f"Expected a callable but got {name}={given!r}")
+        seed = int(rng.integers(2**31))
+
+        def make(promote: bool) -> Function:
+            return Function(f, x, kwargs, loss, promote=promote, seed=seed)
+
+        self._refused: str | None = None
+        self._function, self._outputs = self._prepared(make, promote)
+        function, outputs = self._function, self._outputs
+        self.names, self.shapes, self.point = function.names, function.shapes, function.point
+        self.spacing = tuple(spacing(tensor) for tensor in function.tensors)
+        self.cotangent = (
+            Cotangent.draw(outputs, rng)
+            if cotangent is None
+            else Cotangent.given(outputs, cotangent)
+        )
+        self.output_shape = self.cotangent.shapes
+        self.value_spacing = max(spacing(outputs[path]) for path in self.cotangent.weights)
+        self.claim_spacing = EPS
+        self._batches = Batches(function, lambda: self.cotangent)
+        self._rng = np.random.default_rng(seed)
+        self._here: Branches | None = None
+
+    def session(self) -> AbstractContextManager[None]:
+        """Random numbers, default dtype, reduced precision and grad mode are put back."""
+        return surroundings(is_double=self._function.is_promoted)
+
+    def value(self) -> float:
+        """F at the point (see `Subject`)."""
+        self.evaluations += 1
+        return self._plain()
+
+    def at_entries(self, places: Places, offsets: Floats) -> Floats:
+        """Values with one entry moved (see `Subject`)."""
+        values = np.empty(len(places))
+        for tensor in np.unique(places.tensor).tolist():
+            rows = np.flatnonzero(places.tensor == tensor)
+            index = places.index[rows]
+            moved = self.point[tensor][index] + offsets[rows]
+            values[rows] = self._entries(tensor, index, moved)
+        return values
+
+    def along(
+        self, directions: Sequence[Floats], lanes: Codes, offsets: Floats, base: Sequence[Floats]
+    ) -> Floats:
+        """Values at base + offset * direction (see `Subject`)."""
+
+        def points(chunk: Chunk) -> list[Floats]:
+            which, steps = chunk
+            pairs = zip(base, directions, strict=True)
+            return [
+                (start if start.ndim == 1 else start[lanes[which]])
+                + steps[:, None] * way[lanes[which]]
+                for start, way in pairs
+            ]
+
+        def one(chunk: Chunk) -> Floats:
+            return self._one_by_one(points(chunk))
+
+        def many(chunk: Chunk) -> Floats:
+            moved = points(chunk)
+            return self._guarded_batch(
+                lambda: self._batches.along(moved), lambda: self._one_by_one(moved), len(chunk[0])
+            )
+
+        if not self._batches.is_settled(None):
+            self._settle_along()
+        batched = self._batches.has_way(None)
+        return self.run(many if batched else one, offsets, self._batches.lanes(None))
+
+    def has_claim(self, grad: object) -> bool:
+        """Autograd's is there without one."""
+        return True
+
+    def is_repeatable(self, grad: object) -> bool:
+        """Autograd can be asked again, and so can a callable."""
+        return grad is None or callable(grad)
+
+    def claims(self, grad: object, *, at: Sequence[Floats] | None = None) -> tuple[Floats, ...]:
+        """The gradient by autograd, or the one that `grad` claims (see `Subject`)."""
+        with self._function.at(self.point if at is None else at):
+            if grad is None:
+                gradient, self.claim_spacing = derived(self._function, self.cotangent)
+            else:
+                gradient, self.claim_spacing = claimed(
+                    grad, self._function, self.cotangent, self._outputs
+                )
+        return gradient
+
+    def describe(self, tensor: int, index: int) -> str:
+        """An entry as one writes it: `conv1.weight[3, 0, 2, 1]`."""
+        return entry_name(self.names[tensor], self.shapes[tensor], index)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """On precision, memory, randomness and batches (see `Subject`)."""
+        function = self._function
+        return (
+            *remarks.about_precision(function, self._outputs, self._refused),
+            *remarks.about_memory(function),
+            *remarks.about_randomness(function),
+            *remarks.about_batches(self._batches),
+        )
+
+    def random_parts(self) -> tuple[str, ...]:
+        """The first modules in f whose results differ between two calls on the same input."""
+        return differing_modules(self._call, self._function.modules)
+
+    def forward_slope(self, direction: Sequence[Floats]) -> float | None:
+        """The derivative along a direction by forward mode (see `Subject`)."""
+        return forward_slope(self._function, self.cotangent, direction)
+
+    def crossings_along(
+        self, directions: Sequence[Floats], offsets: Floats
+    ) -> list[Mapping[str, int]] | None:
+        """Branches taken otherwise than at the point (see `Subject`)."""
+        found: list[Mapping[str, int]] = []
+        for lane, offset in enumerate(offsets):
+            pairs = zip(self.point, directions, strict=True)
+            with self._function.at([x + offset * way[lane] for x, way in pairs]):
+                found.append(self._crossed())
+        return found
+
+    def crossings_at(self, places: Places, offsets: Floats) -> list[Mapping[str, int]] | None:
+        """Branches taken otherwise than at the point (see `Subject`)."""
+        found: list[Mapping[str, int]] = []
+        for tensor, index, offset in zip(places.tensor, places.index, offsets, strict=True):
+            moved = float(self.point[tensor][index] + offset)
+            with self._function.at_entry(int(tensor), int(index), moved):
+                found.append(self._crossed())
+        return found
+
+    # -- calling f ---------------------------------------------------------------------------
+
+    def _prepared(
+        self, make: Callable[[bool], Function], promote: bool
+    ) -> tuple[Function, dict[str, Tensor]]:
+        """F in double precision, or as it came if it refuses that."""
+        function = make(promote)
+        if not function.is_promoted:
+            return function, self._first_call(function)
+        try:
+            outputs = self._first_call(function)
+            with surroundings(is_double=True):
+                derived(function, Cotangent.draw(outputs, np.random.default_rng(0)))
+            return function, outputs
+        except InputError:
+            raise
+        except Exception as error:
+            refusal = error
+        kept = make(False)
+        outputs = self._first_call(kept)
+        self._refused = f"{type(refusal).__name__}: {refusal}".partition("\n")[0][:200]
+        return kept, outputs
+
+    def _first_call(self, function: Function) -> dict[str, Tensor]:
+        self.evaluations += 1
+        with surroundings(is_double=function.is_promoted):
+            return {
+                path: tensor.detach().clone()
+                for path, tensor in differentiable(function.first_call()).items()
+            }
+
+    def _call(self) -> object:
+        with self._function.fresh():
+            return self._function.call()
+
+    def _plain(self) -> float:
+        return float(self.cotangent.contract(differentiable(self._call())))
+
+    def _guarded(self) -> float:
+        try:
+            return self._plain()
+        except InputError:
+            raise
+        except OUTSIDE:
+            return np.nan
+
+    def _one_by_one(self, points: Sequence[Floats]) -> Floats:
+        values = np.empty(len(points[0]))
+        for lane in range(len(values)):
+            with self._function.at([flat[lane] for flat in points]):
+                values[lane] = self._guarded()
+        return values
+
+    def _entries_one_by_one(self, tensor: int, index: Codes, moved: Floats) -> Floats:
+        values = np.empty(len(index))
+        for i, (place, value) in enumerate(zip(index.tolist(), moved.tolist(), strict=True)):
+            with self._function.at_entry(tensor, place, value):
+                values[i] = self._guarded()
+        return values
+
+    def _guarded_batch(
+        self, batch: Callable[[], Floats], loop: Callable[[], Floats], count: int
+    ) -> Floats:
+        try:
+            return batch()
+        except InputError:
+            raise
+        except Exception as error:
+            if is_own(error):
+                raise
+            # One point outside the domain spoils the batch; any other error comes again.
+            self.again.append(count)
+            return loop()
+
+    def _entries(self, tensor: int, index: Codes, moved: Floats) -> Floats:
+        def one(chunk: Chunk) -> Floats:
+            return self._entries_one_by_one(tensor, index[chunk[0]], moved[chunk[0]])
+
+        def many(chunk: Chunk) -> Floats:
+            where = chunk[0]
+            return self._guarded_batch(
+                lambda: self._batches.entries(tensor, index[where], moved[where]),
+                lambda: one(chunk),
+                len(where),
+            )
+
+        if not self._batches.is_settled(tensor):
+            if len(index) < FEW:
+                return self.run(one, moved, FEW)
+            self._settle_entries(tensor)
+        batched = self._batches.has_way(tensor)
+        return self.run(many if batched else one, moved, self._batches.lanes(tensor))
+
+    def _settle_entries(self, tensor: int) -> None:
+        flat = self.point[tensor]
+        index = self._rng.integers(len(flat), size=3)
+        scale = np.fmax(np.abs(flat[index]), np.sqrt(np.mean(flat**2))) + (not flat.any())
+        moved = flat[index] + np.array([0.0, VISIBLE, -VISIBLE]) * scale
+        plain = self._entries_one_by_one(tensor, index, moved)
+        self.evaluations += 2 * len(index)
+        self._batches.settle(
+            tensor,
+            lambda way: self._batches.entries(tensor, index, moved, way),
+            plain,
+            self._blur(tensor),
+        )
+
+    def _settle_along(self) -> None:
+        points = []
+        for flat in self.point:
+            scale = np.fmax(np.abs(flat), np.sqrt(np.mean(flat**2)) if len(flat) else 0.0)
+            move = VISIBLE * self._rng.uniform(-1.0, 1.0, len(flat)) * scale
+            points.append(np.stack([flat, flat + move]))
+        plain = self._one_by_one(points)
+        self.evaluations += 4
+        self._batches.settle(None, lambda way: self._batches.along(points), plain, self._blur(None))
+
+    def _blur(self, tensor: int | None) -> float:
+        """By how much another order of summation may change a value."""
+        coarsest = max(self.value_spacing, *(self.spacing if tensor is None else [EPS]))
+        coarsest = max(coarsest, self.spacing[tensor or 0])
+        weights = self.cotangent.weights
+        terms = (np.abs(weights[p] * to_array(self._outputs[p])).sum() for p in weights)
+        return BLUR * coarsest * float(sum(terms))
+
+    def _crossed(self) -> Mapping[str, int]:
+        if self._here is None:
+            with self._function.at(self.point):
+                self._here = self._branches()
+        return crossed(self._here, self._branches())
+
+    def _branches(self) -> Branches:
+        self.evaluations += 1
+        function = self._function
+        root: nn.Module | None = function.module or joined(function.modules)
+        with function.fresh():
+            return trace(function.call, root)

@@ -46,7 +46,7 @@ def about_kinks(
             "values lie between the two one-sided slopes"
         )
         findings.append(Finding("kink", message, evidence=dict(at)))
-    total = sum(sizes.values())
+    total = max((c.checked for c in customary), default=sum(sizes.values()))
     crossed = max((c.kinks for c in customary), default=0)
     if total and max(crossed, sum(at.values())) > MANY * total:
         message = f"{sum(at.values())} of {total} entries lie at a kink"

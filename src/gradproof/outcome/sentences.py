@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from gradproof.report.entries import Entries
 from gradproof.report.model import Finding, Severity, TensorReport, Verdict
@@ -42,10 +43,10 @@ def reason_of(
     """Why the whole got its verdict: what a reader of one line needs."""
     if verdict == "pass":
         kinks = {n: t.counts["kink"] for n, t in tensors.items() if t.counts["kink"]}
-        near = {
-            n: t.customary[0].kinks - t.counts["kink"] for n, t in tensors.items() if t.customary
-        }
+        rules = {n: t.customary[0] for n, t in tensors.items() if t.customary}
+        near = {n: rule.kinks - tensors[n].counts["kink"] for n, rule in rules.items()}
         crossed = {n: count for n, count in near.items() if count > 0}
+        sampled = {n: r.checked for n, r in rules.items() if r.checked < tensors[n].checked}
         checked = sum(t.checked for t in tensors.values())
         size = sum(t.size for t in tensors.values())
         who = "every entry agrees" if checked == size else f"all {checked:,} entries drawn agree"
@@ -55,7 +56,9 @@ def reason_of(
             reason += "; at a kink: " + _listed(kinks)
         if crossed:
             h = next(t.customary[0].step for t in tensors.values() if t.customary)
-            reason += f"; kinks within h = {step_size(h)}, stepped around: " + _listed(crossed)
+            reason += f"; kinks within h = {step_size(h)}, stepped around: " + _listed(
+                crossed, sampled
+            )
         return reason
     concerned = [t for t in tensors.values() if t.verdict == verdict]
     if concerned:
@@ -71,5 +74,9 @@ def reason_of(
     return next(f.message for f in findings if verdict_of(f) == verdict)
 
 
-def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{n} in {name}" for name, n in counts.items())
+def _listed(counts: dict[str, int], sampled: Mapping[str, int] = MappingProxyType({})) -> str:
+    def one(name: str, count: int) -> str:
+        of = f" of {sampled[name]:,} looked at" if name in sampled else ""
+        return f"{count}{of} in {name}"
+
+    return ", ".join(one(name, count) for name, count in counts.items())

@@ -225,7 +225,7 @@ class TorchSubject(Evaluator):
             return self._function.call()
 
     def _plain(self) -> float:
-        return float(self.cotangent.contract(differentiable(self._call())))
+        return self.cotangent.contract(differentiable(self._call())).item()
 
     def _guarded(self) -> float:
         try:

@@ -231,6 +231,11 @@ def test_a_random_gradient_is_found_out() -> None:
     assert "added to" not in finding.message
 
 
-def test_a_gradient_that_differs_in_its_last_digits_is_no_finding() -> None:
+def test_a_gradient_that_differs_in_its_last_digits_is_named_and_that_is_its_rounding() -> None:
     rng = np.random.default_rng(0)
-    assert claim(lambda x: np.cos(x) * (1 + 1e-14 * rng.normal(size=4))).findings == ()
+    found = claim(lambda x: np.cos(x) * (1 + 1e-14 * rng.normal(size=4)))
+    (finding,) = found.findings
+    assert (finding.kind, finding.severity) == ("gradient-changes", "info")
+    assert "atomic" in finding.message
+    largest = finding.evidence["largest difference"]
+    assert found.rounding[0].max() >= 2.0 * float(str(largest))

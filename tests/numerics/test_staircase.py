@@ -115,7 +115,7 @@ def test_wide_stairs_with_a_slope_of_their_own_are_no_stairs_but_a_sawtooth(quan
 
 def test_without_the_search_a_single_stair_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     def blind(
-        sampler: object, lanes: Lanes, distance: Floats, slope: Floats, noise: Floats
+        sampler: object, lanes: Lanes, distance: Floats, slope: Floats, noise: Floats, taken: object
     ) -> Staircase:
         return Staircase(np.zeros(len(lanes), dtype=np.bool_), noise, np.zeros(len(lanes), np.intp))
 

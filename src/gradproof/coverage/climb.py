@@ -88,6 +88,8 @@ def ladders(
         request.scale[lanes],
         value=np.full(len(lanes), value),
         noise=None if noise is None else np.full(len(lanes), noise),
+        unit=request.unit[lanes],
+        value_unit=request.value_unit,
     )
 
 

@@ -42,7 +42,7 @@ def at_fixed_steps(
             minus = subject.at_entries(places, np.full(len(places), -h))
             slopes.append((0.5 * plus - 0.5 * minus) / h)
             evens.append((0.5 * plus - 0.5 * value) + (0.5 * minus - 0.5 * value))
-            levels.append(np.fmax(noise, floor(plus, minus)))
+            levels.append(np.fmax(noise, floor(plus, minus, unit=subject.value_spacing)))
         crossed = []
         for i in range(len(ladder) - 1):
             ratio = ladder[i] / ladder[i + 1]

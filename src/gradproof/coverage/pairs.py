@@ -15,7 +15,15 @@ from gradproof.coverage.request import Numeric, Request
 from gradproof.numerics.estimate import Status, code
 from gradproof.numerics.extrapolation import SIGMAS
 from gradproof.numerics.noise import floor
-from gradproof.numerics.sampling import Floats, Lanes, Sampler, representable
+from gradproof.numerics.sampling import (
+    EPS,
+    Floats,
+    Lanes,
+    Sampler,
+    offset_on_grid,
+    parabola,
+    representable,
+)
 
 #: Entries that go ahead of the others, the factors by which they stretch their steps, and how many
 #: entries it takes for that to pay.
@@ -28,6 +36,8 @@ SHORTER = 0.2
 LONGEST = 0.05
 #: A pair's evidence against a claim is enough when the gap is this many bars.
 CLEAR = 10.0
+#: The shortest step of a first pair, in units of the spacing of numbers coarser than doubles.
+SHORTEST = 4.0
 
 
 def settle_by_pairs(
@@ -189,7 +199,8 @@ def _first_step(request: Request, noise: float) -> Floats:
     size = np.fmax(claim, request.typical) * request.scale
     size = np.where(np.isfinite(size), size, 0.0)
     balanced = np.cbrt(6.0 * SIGMAS * noise / np.maximum(size, 1e-300))
-    return request.scale * np.clip(0.3 * balanced, 1e-7, 3e-2)
+    shortest = np.where(request.unit > EPS, np.fmax(1e-7, SHORTEST * request.unit), 1e-7)
+    return request.scale * np.clip(0.3 * balanced, shortest, 3e-2)
 
 
 @dataclass(frozen=True)
@@ -213,15 +224,24 @@ class _Pair:
         value: float,
         noise: float,
     ) -> _Pair:
-        step = representable(request.center[lanes], step)
-        values = sampler(np.tile(lanes, 2), np.concatenate([step, -step]))
+        center, unit = request.center[lanes], request.unit[lanes]
+        step = representable(center, step, unit)
+        right, left = (offset_on_grid(center, t, unit) for t in (step, -step))
+        values = sampler(np.tile(lanes, 2), np.concatenate([right, left]))
         plus, minus = values[: len(lanes)], values[len(lanes) :]
-        level = np.fmax(noise, floor(plus, minus, np.full(len(lanes), value)))
+        unit_of_f = request.value_unit
+        level = np.fmax(noise, floor(plus, minus, np.full(len(lanes), value), unit=unit_of_f))
+        slope = (0.5 * plus - 0.5 * minus) / step
+        even = (0.5 * plus - 0.5 * value) + (0.5 * minus - 0.5 * value)
+        if (is_coarse := unit > EPS).any():
+            there, bend = parabola(value, plus, minus, right, -left)
+            slope = np.where(is_coarse, there, slope)
+            even = np.where(is_coarse, bend * step**2, even)
         return cls(
             step,
-            (0.5 * plus - 0.5 * minus) / step,
+            slope,
             SIGMAS * level / (np.sqrt(2.0) * step),
-            (0.5 * plus - 0.5 * value) + (0.5 * minus - 0.5 * value),
+            even,
             level,
             (plus == value) & (minus == value),
         )

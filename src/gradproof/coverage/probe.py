@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradproof.numerics.estimate import Status, code, estimate
-from gradproof.numerics.sampling import Floats, Lanes
+from gradproof.numerics.extrapolation import SIGMAS
+from gradproof.numerics.sampling import EPS, Floats, Lanes
 from gradproof.subjects.base import Subject
 
 #: Decades between a tensor's small and large entries (its outer deciles) from which it has no
@@ -83,8 +84,9 @@ def probe(
     rng: np.random.Generator,
 ) -> Probes:
     """Derivatives along `count` random-sign directions in which every entry moves by its scale."""
-    # Powers of two at least as large as the entry, times steps on the grid of doubles around 1,
-    # make every displacement exact: no rounding of x is taken for noise of f.
+    # Powers of two at least as large as the entry, times steps on the grid of numbers around 1,
+    # make every displacement exact, but where a moved entry grows beyond that power: no rounding
+    # of x is taken for noise of f.
     sizes = [np.exp2(np.ceil(np.log2(s))) for s in scale]
     directions = [s * rng.choice([-1.0, 1.0], size=(count, len(s))) for s in sizes]
 
@@ -92,17 +94,36 @@ def probe(
         return subject.along(directions, lanes, offsets, subject.point)
 
     with np.errstate(all="ignore"):
-        found = estimate(along, np.ones(count), np.ones(count), value=np.full(count, value))
+        found = estimate(
+            along,
+            np.ones(count),
+            np.ones(count),
+            value=np.full(count, value),
+            unit=max(subject.spacing, default=EPS),
+            value_unit=subject.value_spacing,
+        )
         products = [d * c for d, c in zip(directions, claims, strict=True)]
         analytic = np.sum([p.sum(axis=1) for p in products], axis=0)
         own = [np.abs(d) * r for d, r in zip(directions, rounding, strict=True)]
         unsure = np.sum([r.sum(axis=1) for r in own], axis=0)
-        unsure += np.finfo(float).eps * np.sum([np.abs(p).sum(axis=1) for p in products], axis=0)
+        unsure += EPS * np.sum([np.abs(p).sum(axis=1) for p in products], axis=0)
+        unsure += SIGMAS * _displacement_rounding(products, subject.spacing)
     is_smooth = found.status == code(Status.SMOOTH)
     reach = float(np.min(np.where(is_smooth, found.reach, 0.0), initial=np.inf))
     # Along a direction through kinks the slope is a mean of two, which no claim need equal.
     error = np.where(is_smooth, found.error, np.inf)
     return Probes(analytic, found.value, error, unsure, float(np.max(found.noise)), reach)
+
+
+def _displacement_rounding(products: Sequence[Floats], spacing: Sequence[float]) -> Floats:
+    """Standard deviation of a slope for the rounding of x + t d, where numbers are coarse.
+
+    Each entry's displacement is off by a uniform share of the spacing, which is relative to it.
+    """
+    parts = zip(products, spacing, strict=True)
+    squares = [np.sum((unit * p) ** 2, axis=1) for p, unit in parts if unit > EPS]
+    deviation: Floats = np.sqrt(np.sum(squares, axis=0) / 12.0)
+    return deviation
 
 
 def root_mean_square(values: Floats) -> float:

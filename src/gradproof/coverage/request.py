@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradproof.numerics.estimate import Estimates
 from gradproof.numerics.ladder import REGULAR
-from gradproof.numerics.sampling import Floats
+from gradproof.numerics.sampling import EPS, Floats
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Request:
     where that is larger (an entry that is nearly 0 may be tiny by nature or by rounding); `claim`
     the derivative that is claimed and `rounding` the claim's own rounding; `typical` the
     derivative that would move f as much as the entries of the same tensor do; `group` the tensor's
-    number.
+    number; `unit` the relative spacing of the numbers that the entry can be, `value_unit` that of
+    those that f returns.
     """
 
     center: Floats
@@ -30,10 +31,17 @@ class Request:
     rounding: Floats
     typical: Floats
     group: NDArray[np.intp]
+    unit: Floats = field(default_factory=lambda: np.full(1, EPS))
+    value_unit: float = EPS
+
+    def __post_init__(self) -> None:
+        if len(self.unit) != len(self.center):
+            object.__setattr__(self, "unit", np.broadcast_to(self.unit, self.center.shape))
 
     def take(self, where: NDArray[np.intp]) -> Request:
         """Some of the entries."""
-        return replace(self, **{name: getattr(self, name)[where] for name in self.__annotations__})
+        arrays = [name for name in self.__annotations__ if name != "value_unit"]
+        return replace(self, **{name: getattr(self, name)[where] for name in arrays})
 
 
 @dataclass

@@ -16,6 +16,9 @@ from gradproof.subjects.base import Floats, Subject
 #: order on several threads); a random function differs by more.
 JITTER = 1e-10
 REPEATS = 3
+#: Two claims at one point may differ by this many units of their numbers' spacing and still be
+#: rounding.
+LAST_DIGITS = 64.0
 #: Points very near x at which the analytic gradient is evaluated to see its rounding, in units of
 #: `NEAR` times the entries' scales: near enough to be the same gradient, far enough that inner
 #: results are rounded anew (a few ulps of x may leave 1 - cos(x) as it was).
@@ -106,6 +109,8 @@ def look_at_claim(
         ]
         calls = 2 + 2 * len(NEIGHBOURS)
         findings += _about_repeats(subject, gradient, again)
+        jitter = [_jitter(a, b, eps) for a, b in zip(gradient, again, strict=True)]
+        floor = [np.fmax(f, j) for f, j in zip(floor, jitter, strict=True)]
         floor = [
             np.fmax(f, _own_rounding(g, *(np.array([near[k] for near in side]) for side in sides)))
             for k, (f, g) in enumerate(zip(floor, gradient, strict=True))
@@ -122,6 +127,13 @@ def look_at_claim(
                 Finding("nan", message, name, "bug", {"count": len(bad), "first": first})
             )
     return Claim(gradient, tuple(floor), calls, tuple(findings))
+
+
+@np.errstate(all="ignore")
+def _jitter(first: Floats, second: Floats, eps: float) -> Floats:
+    """Sums in another order each time (atomic additions) are rounding like any other."""
+    gap, size = np.abs(second - first), np.abs(first).max(initial=0.0)
+    return np.where(gap <= LAST_DIGITS * eps * size, 2.0 * gap, 0.0)
 
 
 def _claims_near(subject: Subject, grad: object, at: Sequence[Floats]) -> tuple[Floats, ...]:
@@ -144,14 +156,24 @@ def _about_repeats(
     for name, a, b in zip(subject.names, first, second, strict=True):
         size = np.abs(a).max(initial=0.0)
         gap = np.abs(b - a)
-        if not np.any(gap > 1e-9 * size):
+        if not np.any(gap > 0.0):
+            continue
+        largest = float(gap.max())
+        if largest <= max(1e-9, LAST_DIGITS * subject.claim_spacing) * size:
+            message = (
+                f"two calls of grad at the same point differ in the last digits (by {largest:.1e} "
+                f"where values are up to {size:.1e}): sums in another order each time, as atomic "
+                "additions make them"
+            )
+            evidence = {"largest difference": largest}
+            findings.append(Finding("gradient-changes", message, name, "info", evidence))
             continue
         known = np.abs(a) > 1e-6 * size
         ratio = float(np.median(b[known] / a[known])) if known.any() else float("nan")
         message = f"two calls of grad at the same point differ (second / first = {ratio:.6g})"
         if abs(ratio - 2.0) < 1e-6:
             message += ": the gradient is added to what an earlier call left; set it to zero first"
-        evidence = {"ratio": ratio, "largest difference": float(gap.max())}
+        evidence = {"ratio": ratio, "largest difference": largest}
         findings.append(Finding("gradient-changes", message, name, "warning", evidence))
     return findings
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from gradproof.numerics import staircase
 from gradproof.numerics.extrapolation import MOST_EXCESS, SIGMAS, Extrapolation, extrapolate
-from gradproof.numerics.kinks import Jump, find_jump, stays
-from gradproof.numerics.ladder import REGULAR, STEPS, Ladder
+from gradproof.numerics.kinks import Jump, find_jump, hidden_jump, stays
+from gradproof.numerics.ladder import REGULAR, STEPS, TOO_LONG, Ladder
 from gradproof.numerics.noise import COST as TABLE_COST
-from gradproof.numerics.noise import Noise, floor, measure_noise
-from gradproof.numerics.sampling import EPS, TINY, Floats, Lanes, Sampler
+from gradproof.numerics.noise import FLOOR_IN_ULPS, Noise, floor, measure_noise
+from gradproof.numerics.sampling import EPS, TINY, Floats, Lanes, Sampler, offset_on_grid
 
 #: A relative bar below which no more evaluations are spent.
 SHARP = 1e-12
@@ -139,6 +139,8 @@ def estimate(
     *,
     value: Floats | None = None,
     noise: Floats | None = None,
+    unit: Floats | float = EPS,
+    value_unit: float = EPS,
 ) -> Estimates:
     """The derivative of each lane at offset 0, with its bar.
 
@@ -149,6 +151,8 @@ def estimate(
         value: (lanes,), f at the centre, where known (saves an evaluation).
         noise: (lanes,), the noise of the values, where known; otherwise it is measured, and a
             staircase is looked for where the ladder shows signs of one.
+        unit: scalar or (lanes,), relative spacing of the numbers that x can be.
+        value_unit: relative spacing of the numbers that f returns.
     """
     lanes = np.arange(len(center))
     spent = np.zeros(len(center), dtype=np.intp)
@@ -156,12 +160,14 @@ def estimate(
         value = sampler(lanes, np.zeros(len(center)))
         spent += 1
     value = np.where(np.isfinite(value), value, np.nan)
-    ladder = Ladder.start(sampler, center, scale, value)
+    unit = np.broadcast_to(unit, center.shape)
+    ladder = Ladder.start(sampler, center, scale, value, unit, value_unit)
     if noise is None:
-        local = measure_noise(sampler, center, scale, value)
-        noise, cost = _look_for_staircase(ladder, local)
+        local = measure_noise(sampler, center, scale, value, unit, value_unit)
+        noise, cost = _look_for_staircase(ladder, local, unit)
         spent += cost + TABLE_COST
-    noise = np.fmax(noise, floor(value))
+    noise = np.fmax(noise, floor(value, unit=value_unit))
+    noise = np.fmax(noise, FLOOR_IN_ULPS * ladder.quantum())
     best = _solve(ladder, noise)
     best = _climb_up(ladder, noise, best)
     best = _climb_down(ladder, noise, best)
@@ -185,6 +191,8 @@ def _climb_up(ladder: Ladder, noise: Floats, best: Extrapolation) -> Extrapolati
     for column in range(REGULAR.start - 2, -1, -2):
         blunt = best.rounding > SHARP * np.abs(best.value)
         wanted = (best.first == column + 2) & (best.rounding > best.truncation) & blunt
+        if column in TOO_LONG:
+            wanted &= ~ladder.is_coarse
         if not wanted.any():
             break
         ladder.climb(np.flatnonzero(wanted), [column])
@@ -231,7 +239,9 @@ def _is_flat(ladder: Ladder, lanes: Lanes) -> NDArray[np.bool_]:
     return flat
 
 
-def _look_for_staircase(ladder: Ladder, local: Noise) -> tuple[Floats, NDArray[np.intp]]:
+def _look_for_staircase(
+    ladder: Ladder, local: Noise, unit: Floats
+) -> tuple[Floats, NDArray[np.intp]]:
     """Raise the noise of lanes whose finest rungs only agree because they share a stair.
 
     Between neighbouring rungs of a smooth function the difference of slopes, times the step, grows
@@ -257,8 +267,12 @@ def _look_for_staircase(ladder: Ladder, local: Noise) -> tuple[Floats, NDArray[n
     if len(suspects) == 0:
         return noise, cost
     distance = steps[suspects, finest[suspects] - 2]
+
+    def taken(lanes: Lanes, offsets: Floats, /) -> Floats:
+        return offset_on_grid(ladder.center[lanes], offsets, unit[lanes])
+
     found = staircase.find_staircase(
-        ladder.sampler, suspects, distance, local.slope[suspects], noise[suspects]
+        ladder.sampler, suspects, distance, local.slope[suspects], noise[suspects], taken
     )
     cost[suspects] = found.cost
     raised = noise.copy()
@@ -316,6 +330,7 @@ def _conclude(
         value[at], truncation[at] = there.value[better], there.truncation[better]
         rounding[at], last[at] = there.rounding[better], there.last[better]
         excess[at] = there.excess[better]
+    truncation += hidden_jump(ladder, noise, best)
     kink = jump.is_kink & np.isfinite(value)
     status[kink] = code(Status.KINK)
     if kink.any():

@@ -31,6 +31,11 @@ MAX_ORDER = 5
 SIGMAS = 6.0
 #: Truncation in a bar, over the largest change that another order or top makes.
 SAFETY = 1.25
+#: Coefficients of the fits that an intercept is taken from; standard deviations by which it stands
+#: out of the noise; how blunt it may be, in units of what it is asked for.
+INTERCEPT_ORDERS = slice(1, 3)
+PALPABLE = 2.0
+BLUNTEST = 4.0
 #: A change foretold by a longer top counts this many times.
 ACCIDENT = 2.0
 #: How many columns down the lower tops go that a candidate is compared with.
@@ -108,6 +113,47 @@ def extrapolate(
                 _choose(fits, t**power, columns, rows, result)
     result.rounding[silent & np.isfinite(result.value)] = 0.0
     return result
+
+
+def largest_intercept(
+    parts: Floats,
+    steps: Floats,
+    jitter: Floats,
+    shared: Floats,
+    first: NDArray[np.intp],
+    bar: Floats,
+) -> Floats:
+    """The largest size at step 0 that low-order fits in t find, from any top; 0 where none does.
+
+    Where `extrapolate` asks for the likeliest value, this asks for the largest that is plausible.
+
+    Args:
+        parts: (lanes, rungs), what is to be extrapolated, NaN where a rung does not exist.
+        steps: (lanes, rungs), the steps t.
+        jitter: (lanes, rungs), standard deviation of each part from noise of its own.
+        shared: (lanes, rungs), standard deviation of each from noise that all have in common.
+        first: (lanes,), the coarsest column to start from.
+        bar: (lanes,), a fit whose own bar is much wider than this says nothing of interest.
+    """
+    largest = np.zeros(len(parts))
+    with np.errstate(all="ignore"):
+        jitter, _ = _positive(jitter, steps)
+        for start in range(0, len(parts), CHUNK):
+            rows = slice(start, start + CHUNK)
+            columns = np.flatnonzero(np.isfinite(parts[rows]).any(axis=0))
+            if len(columns) <= SPARE:
+                continue
+            fits = _fit(*(a[rows][:, columns] for a in (parts, steps, jitter, shared)), 1)
+            value, deviation, residual, spare = (
+                a[:, :, INTERCEPT_ORDERS]
+                for a in (fits.value, fits.deviation, fits.residual, fits.spare)
+            )
+            deviation = deviation * np.fmax(1.0, residual)
+            usable = (columns >= first[rows, None])[..., None] & (spare >= SPARE)
+            usable &= SIGMAS * deviation <= BLUNTEST * bar[rows, None, None]
+            size = np.where(usable & (np.abs(value) > PALPABLE * deviation), np.abs(value), 0.0)
+            largest[rows] = size.max(axis=(1, 2))
+    return largest
 
 
 def _positive(jitter: Floats, steps: Floats) -> tuple[Floats, NDArray[np.bool_]]:

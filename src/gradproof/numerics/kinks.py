@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradproof.numerics.extrapolation import extrapolate
+from gradproof.numerics.extrapolation import Extrapolation, extrapolate, largest_intercept
 from gradproof.numerics.ladder import Ladder
 from gradproof.numerics.sampling import Floats
 
@@ -48,9 +48,7 @@ def find_jump(ladder: Ladder, noise: Floats, excess: Floats) -> Jump:
         excess: (lanes,), how many times more than that the central differences showed.
     """
     even = ladder.even()
-    # Values at x+t and x-t have noise of their own, that at x is the same for all steps.
-    jitter = np.sqrt(0.5) * ladder.level(noise) / ladder.steps
-    shared = noise[:, None] / ladder.steps
+    jitter, shared = _jitter(ladder, noise)
     found = extrapolate(even, ladder.steps, jitter, power=1, shared=shared)
     jitter = np.hypot(jitter, shared)
     error = found.truncation + found.rounding
@@ -63,6 +61,29 @@ def find_jump(ladder: Ladder, noise: Floats, excess: Floats) -> Jump:
         stands_out = np.abs(half) > CERTAINTY * error
     is_kink = stands_out & visible.any(axis=1) & (shown | ~visible).all(axis=1)
     return Jump(half, error, is_kink, stays(even, jitter * excess[:, None]) & ~is_kink)
+
+
+def hidden_jump(ladder: Ladder, noise: Floats, best: Extrapolation) -> Floats:
+    """How far a kink near the centre may keep the slope from that of the steps used; (lanes,).
+
+    With coarse numbers the steps short enough to stay on one side of it may be lost in the noise:
+    the slopes of longer ones lie between those of the two sides, and differ from either by half of
+    the jump at most. The even part at those steps shows how large it may be. 0 for other lanes.
+    """
+    hidden = np.zeros(len(noise))
+    lanes = np.flatnonzero(ladder.is_coarse & (best.first >= 0))
+    if len(lanes) == 0:
+        return hidden
+    jitter, shared = _jitter(ladder, noise)
+    rungs = (a[lanes] for a in (ladder.even(), ladder.steps, jitter, shared))
+    bar = best.truncation + best.rounding
+    hidden[lanes] = largest_intercept(*rungs, first=best.first[lanes], bar=bar[lanes])
+    return hidden
+
+
+def _jitter(ladder: Ladder, noise: Floats) -> tuple[Floats, Floats]:
+    """Values at x+t and x-t have noise of their own, that at x is the same for all steps."""
+    return np.sqrt(0.5) * ladder.level(noise) / ladder.steps, noise[:, None] / ladder.steps
 
 
 def stays(parts: Floats, jitter: Floats) -> NDArray[np.bool_]:

@@ -14,7 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradproof.numerics.noise import floor
-from gradproof.numerics.sampling import Floats, Lanes, Sampler, representable, sample_grid
+from gradproof.numerics.sampling import (
+    EPS,
+    Floats,
+    Lanes,
+    Sampler,
+    offset_on_grid,
+    parabola,
+    representable,
+    sample_grid,
+)
 
 #: Relative steps of the rungs, coarse to fine. Where smooth functions get their digits the rungs
 #: are about 2 apart, elsewhere 4. Deliberately uneven: in an exactly geometric ladder a coincidence
@@ -29,28 +38,57 @@ STEPS = np.empty(2 * len(RUNGS) - 1)
 STEPS[::2], STEPS[1::2] = RUNGS, np.sqrt(RUNGS[:-1] * RUNGS[1:])
 #: The columns that are always evaluated; rungs above and below only where a lane needs them.
 REGULAR = range(6, 36, 2)
+#: The shortest step, in units of the spacing of numbers that are coarser than doubles, at the
+#: scale: f's own arithmetic resolves no less, however near 0 the point is.
+SHORTEST = 2.0
+#: Columns whose steps are no evidence where the numbers are coarse. A part of f that stays within
+#: its rounding everywhere looks the flatter the longer the step, whatever its slope.
+TOO_LONG = (0, 2)
 
 
 @dataclass
 class Ladder:
-    """Values around the centres; arrays of shape (lanes,) or (lanes, len(STEPS))."""
+    """Values around the centres; arrays of shape (lanes,) or (lanes, len(STEPS)).
+
+    `right` and `left` are the steps really taken: both are `steps`, but where the numbers that the
+    function can be given are too coarse to lie evenly on both sides of the point.
+    """
 
     sampler: Sampler
     center: Floats
     value: Floats
     steps: Floats
+    right: Floats
+    left: Floats
     plus: Floats
     minus: Floats
     evaluated: NDArray[np.bool_]
     evaluations: NDArray[np.intp]
+    is_coarse: NDArray[np.bool_]
+    value_unit: float
 
     @classmethod
-    def start(cls, sampler: Sampler, center: Floats, scale: Floats, value: Floats) -> Ladder:
-        """The regular rungs, evaluated."""
+    def start(
+        cls,
+        sampler: Sampler,
+        center: Floats,
+        scale: Floats,
+        value: Floats,
+        unit: Floats | float = EPS,
+        value_unit: float = EPS,
+    ) -> Ladder:
+        """The regular rungs, evaluated; `unit` as in `measure_noise`."""
+        unit = np.broadcast_to(unit, center.shape)
+        is_coarse = unit > EPS
         wanted = scale[:, None] * STEPS
         steps = representable(center[:, None], wanted)
         # At the bottom the spacing of doubles leaves no geometric ladder.
         steps[np.abs(steps - wanted) > 1e-2 * wanted] = np.nan
+        right = left = steps
+        if is_coarse.any():
+            steps[is_coarse] = _coarse_steps(*(a[is_coarse] for a in (center, scale, unit)))
+            right = offset_on_grid(center[:, None], steps, unit[:, None])
+            left = -offset_on_grid(center[:, None], -steps, unit[:, None])
         shape = steps.shape
         lanes = len(center)
         ladder = cls(
@@ -58,10 +96,14 @@ class Ladder:
             center,
             value,
             steps,
+            right,
+            left,
             np.full(shape, np.nan),
             np.full(shape, np.nan),
             np.zeros(shape, dtype=np.bool_),
             np.zeros(lanes, dtype=np.intp),
+            is_coarse,
+            value_unit,
         )
         ladder.climb(np.arange(lanes), REGULAR)
         return ladder
@@ -80,8 +122,9 @@ class Ladder:
             return
         where = np.ix_(lanes, columns)
         new = new[:, columns]
-        steps = np.where(new, self.steps[where], np.nan)
-        both = sample_grid(self.sampler, lanes, np.concatenate([steps, -steps], axis=1))
+        right = np.where(new, self.right[where], np.nan)
+        left = np.where(new, self.left[where], np.nan)
+        both = sample_grid(self.sampler, lanes, np.concatenate([right, -left], axis=1))
         self.plus[where] = np.where(new, both[:, : len(columns)], self.plus[where])
         self.minus[where] = np.where(new, both[:, len(columns) :], self.minus[where])
         self.evaluated[where] |= new
@@ -91,6 +134,8 @@ class Ladder:
         """Central differences (f(x+t) - f(x-t)) / 2t; halved first, against overflow."""
         with np.errstate(all="ignore"):
             slopes: Floats = (0.5 * self.plus - 0.5 * self.minus) / self.steps
+            if self.is_coarse.any():
+                slopes[self.is_coarse] = self._parabolas()[0]
         return slopes
 
     def even(self) -> Floats:
@@ -100,16 +145,68 @@ class Ladder:
                 (0.5 * self.plus - 0.5 * self.value[:, None])
                 + (0.5 * self.minus - 0.5 * self.value[:, None])
             ) / self.steps
+            if self.is_coarse.any():
+                bend = self._parabolas()[1]
+                part[self.is_coarse] = bend * self.steps[self.is_coarse]
         return part
 
     def one_sided(self, side: int) -> Floats:
         """Forward (side = 1) or backward (side = -1) differences."""
-        values = self.plus if side > 0 else self.minus
+        values, steps = (self.plus, self.right) if side > 0 else (self.minus, self.left)
         with np.errstate(all="ignore"):
-            slopes: Floats = side * (values - self.value[:, None]) / self.steps
+            slopes: Floats = side * (values - self.value[:, None]) / steps
         return slopes
 
     def level(self, noise: Floats) -> Floats:
         """Noise at each rung: the lane's, but at least half an ulp of the largest value there."""
         values = np.fmax(np.abs(self.plus), np.abs(self.minus))
-        return np.fmax(noise[:, None], floor(np.fmax(values, np.abs(self.value)[:, None])))
+        largest = np.fmax(values, np.abs(self.value)[:, None])
+        return np.fmax(noise[:, None], floor(largest, unit=self.value_unit))
+
+    def quantum(self) -> Floats:
+        """The smallest change from one value to the next, for coarse lanes; elsewhere 0.
+
+        Where coarse numbers are computed with, a stage inside f may only take values so far apart
+        that few of the steps change anything. All changes are multiples of that distance then. Of
+        a smooth function it is no more than its rounding makes of the shortest steps. Where no step
+        changes anything the longest are tried as well, for this alone: they take four evaluations.
+        """
+        quantum = np.zeros(len(self.value))
+        lanes = np.flatnonzero(self.is_coarse)
+        if len(lanes) == 0:
+            return quantum
+        quantum[lanes] = self._smallest_change(lanes)
+        flat = lanes[quantum[lanes] == 0.0]
+        longest = np.zeros((len(flat), len(STEPS)), dtype=np.bool_)
+        longest[:, list(TOO_LONG)] = True
+        self.fill(flat, longest)
+        quantum[flat] = self._smallest_change(flat)
+        self.plus[np.ix_(flat, TOO_LONG)] = self.minus[np.ix_(flat, TOO_LONG)] = np.nan
+        return quantum
+
+    def _smallest_change(self, lanes: Lanes) -> Floats:
+        values = np.concatenate(
+            [self.minus[lanes], self.value[lanes, None], self.plus[lanes, ::-1]], axis=1
+        )
+        known = np.isfinite(values)
+        last = np.maximum.accumulate(np.where(known, np.arange(values.shape[1]), 0), axis=1)
+        changes = np.abs(np.diff(np.take_along_axis(values, last, axis=1), axis=1))
+        smallest: Floats = np.where(changes > 0.0, changes, np.inf).min(axis=1)
+        return np.where(np.isfinite(smallest), smallest, 0.0)
+
+    def _parabolas(self) -> tuple[Floats, Floats]:
+        """Slopes and half second derivatives of the coarse lanes."""
+        at = self.is_coarse
+        sides = (a[at] for a in (self.plus, self.minus, self.right, self.left))
+        return parabola(self.value[at, None], *sides)
+
+
+def _coarse_steps(center: Floats, scale: Floats, unit: Floats) -> Floats:
+    """Every step that there is on the way down; NaN where the one above has been rounded alike."""
+    unit = unit[:, None]
+    wanted = scale[:, None] * np.fmax(STEPS, SHORTEST * unit)
+    steps = representable(center[:, None], wanted, unit)
+    rungs, between = steps[:, ::2].copy(), steps[:, 1::2].copy()
+    steps[:, 2::2][rungs[:, 1:] == rungs[:, :-1]] = np.nan
+    steps[:, 1::2][(between == rungs[:, :-1]) | (between == rungs[:, 1:])] = np.nan
+    return steps

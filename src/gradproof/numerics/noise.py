@@ -17,9 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradproof.numerics.sampling import (
+    EPS,
     TINY,
     Floats,
     Sampler,
+    offset_on_grid,
     representable,
     sample_grid,
     unit_in_last_place,
@@ -34,6 +36,8 @@ NODES = np.array([-3.11, -2.23, -0.87, 0.0, 1.0, 1.79, 2.93])
 #: at the point is not taken for noise, far above the spacing of doubles. Not a power of two: every
 #: intermediate result would be rounded alike and the noise would not show.
 SPACING = 1.37e-11
+#: The spacing is at least this many times that of the numbers that the function can be given.
+UNITS = 8.0
 #: Evaluations that a table costs, beside the value at the centre.
 COST = len(NODES) - 1
 
@@ -50,10 +54,15 @@ class Noise:
     slope: Floats
 
 
-def floor(*values: Floats) -> Floats:
-    """The least noise a double-precision function can have: half an ulp of its largest value."""
+def floor(*values: Floats, unit: float = EPS) -> Floats:
+    """The least noise a function can have: half an ulp of its largest value.
+
+    Args:
+        values: values of the function, of one shape.
+        unit: relative spacing of the numbers that the function returns.
+    """
     largest = np.fmax.reduce([np.abs(v) for v in values])
-    ulp = unit_in_last_place(np.nan_to_num(largest))
+    ulp = unit_in_last_place(np.nan_to_num(largest), unit)
     return np.fmax(FLOOR_IN_ULPS * ulp, np.fmin(ulp, TINY))
 
 
@@ -66,17 +75,21 @@ def difference_weights(nodes: Floats, order: int) -> Floats:
     >>> difference_weights(np.arange(4.0), 2).round(3).tolist()
     [[0.408, -0.816, 0.408, 0.0], [0.0, 0.408, -0.816, 0.408]]
     """
-    rows = np.zeros((len(nodes) - order, len(nodes)))
-    for first in range(len(rows)):
-        window = nodes[first : first + order + 1]
-        gaps = window[:, None] - window[None, :] + np.eye(order + 1)
-        row = 1.0 / np.prod(gaps, axis=1)
-        rows[first, first : first + order + 1] = row / np.linalg.norm(row)
+    count = nodes.shape[-1]
+    rows = np.zeros((*nodes.shape[:-1], count - order, count))
+    for first in range(count - order):
+        window = nodes[..., first : first + order + 1]
+        gaps = window[..., :, None] - window[..., None, :] + np.eye(order + 1)
+        row = 1.0 / np.prod(gaps, axis=-1)
+        length = np.sqrt(row[..., None, :] @ row[..., :, None])[..., 0]
+        rows[..., first, first : first + order + 1] = row / length
     return rows
 
 
 def table_noise(values: Floats, nodes: Floats) -> Floats:
-    """Noise level from values at `nodes` (lanes, n), n >= 6 (More and Wild 2011, section 3).
+    """Noise level from values (lanes, n) at `nodes`, n >= 6 (More and Wild 2011, section 3).
+
+    `nodes` has shape (n,), or (lanes, n) where every lane has its own.
 
     The root mean square sigma_k of the k-th differences estimates the noise once k is large enough
     for the smooth part to have vanished. The first k is taken from which three successive estimates
@@ -90,8 +103,12 @@ def table_noise(values: Floats, nodes: Floats) -> Floats:
     True
     """
     sigmas, changes = [], []
-    for order in range(1, len(nodes) - 1):
-        differences = values @ difference_weights(nodes, order).T
+    for order in range(1, nodes.shape[-1] - 1):
+        weights = difference_weights(nodes, order)
+        if nodes.ndim == 1:
+            differences = values @ weights.T
+        else:
+            differences = np.einsum("ln,lrn->lr", values, weights)
         sigmas.append(_root_mean_square(differences))
         changes.append((differences.min(axis=1) < 0) & (differences.max(axis=1) > 0))
     sigma, change = np.stack(sigmas, axis=1), np.stack(changes, axis=1)
@@ -105,7 +122,14 @@ def table_noise(values: Floats, nodes: Floats) -> Floats:
     return level
 
 
-def measure_noise(sampler: Sampler, center: Floats, scale: Floats, value: Floats) -> Noise:
+def measure_noise(
+    sampler: Sampler,
+    center: Floats,
+    scale: Floats,
+    value: Floats,
+    unit: Floats | float = EPS,
+    value_unit: float = EPS,
+) -> Noise:
     """Noise right at each centre, from one table at the spacing `SPACING` * scale.
 
     Costs `COST` evaluations a lane. A function with a float32 or quantised stage is flat at this
@@ -116,16 +140,28 @@ def measure_noise(sampler: Sampler, center: Floats, scale: Floats, value: Floats
         center: shape (lanes,), the point.
         scale: shape (lanes,), the size of the point's surroundings.
         value: shape (lanes,), the function's value at the centre.
+        unit: scalar or (lanes,), relative spacing of the numbers the function can be given; where
+            they are coarser than doubles the table is wider, and its points are of their number.
+        value_unit: relative spacing of the numbers that the function returns.
     """
+    unit = np.broadcast_to(unit, center.shape)
+    is_coarse = unit > EPS
+    width = np.where(is_coarse, np.fmax(SPACING, UNITS * unit), SPACING) * scale
     away = NODES[NODES != 0.0]
-    step = representable(center[:, None], SPACING * scale[:, None] * np.abs(away)) * np.sign(away)
+    step = representable(center[:, None], width[:, None] * np.abs(away)) * np.sign(away)
+    step = offset_on_grid(center[:, None], step, unit[:, None])
     values = sample_grid(sampler, np.arange(len(center)), step)
-    table = np.insert(values, int(np.argmax(NODES == 0.0)), value, axis=1)
+    middle = int(np.argmax(NODES == 0.0))
+    table = np.insert(values, middle, value, axis=1)
     with np.errstate(all="ignore"):
         # Halved first, against overflow. A table that leaves the domain says nothing.
-        level = np.nan_to_num(2.0 * table_noise(0.5 * table, NODES))
+        level = 2.0 * table_noise(0.5 * table, NODES)
+        if is_coarse.any():
+            nodes = np.insert(step / width[:, None], middle, 0.0, axis=1)[is_coarse]
+            level[is_coarse] = 2.0 * table_noise(0.5 * table[is_coarse], nodes)
+        level = np.nan_to_num(level)
         slope = (0.5 * values[:, -1] - 0.5 * values[:, 0]) / (0.5 * (step[:, -1] - step[:, 0]))
-    return Noise(np.fmax(floor(*table.T), level), np.nan_to_num(slope))
+    return Noise(np.fmax(floor(*table.T, unit=value_unit), level), np.nan_to_num(slope))
 
 
 def _root_mean_square(values: Floats) -> Floats:

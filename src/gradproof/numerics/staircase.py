@@ -10,6 +10,7 @@ stays if there is a jump; and jumps of the same size at two places are a stairca
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,14 @@ FARTHER = 4.0
 #: changes.
 ALIKE = 2.2
 
+#: Offsets really taken by lanes that are asked for some: f's argument may be rounded.
+Taken = Callable[[Lanes, Floats], Floats]
+
+
+def as_asked(lanes: Lanes, offsets: Floats, /) -> Floats:
+    """Offsets in double precision, where rounding x + t is of no concern."""
+    return offsets
+
 
 @dataclass(frozen=True)
 class Staircase:
@@ -45,21 +54,33 @@ class Staircase:
 
 @dataclass(frozen=True)
 class _Site:
-    """Values on both sides of the lanes' centres, right sides first, left ones after them."""
+    """Values on both sides of the lanes' centres, right sides first, left ones after them.
+
+    `nodes` are the places of the values in units of the distance, `NODES` if none was rounded;
+    both have shape (sides, POINTS).
+    """
 
     sampler: Sampler
+    taken: Taken
     lanes: Lanes
     signed: Floats
+    nodes: Floats
     values: Floats
     noise: Floats
 
     @classmethod
-    def visit(cls, sampler: Sampler, lanes: Lanes, distance: Floats, noise: Floats) -> _Site:
+    def visit(
+        cls, sampler: Sampler, lanes: Lanes, distance: Floats, noise: Floats, taken: Taken
+    ) -> _Site:
         sides, signed = np.tile(lanes, 2), np.concatenate([distance, -distance])
-        values = sample_grid(sampler, sides, signed[:, None] * NODES)
-        return cls(sampler, sides, signed, values, np.tile(noise, 2))
+        asked = signed[:, None] * NODES
+        offsets = taken(np.broadcast_to(sides[:, None], asked.shape), asked)
+        nodes = np.where(offsets == asked, NODES, offsets / signed[:, None])
+        values = sample_grid(sampler, sides, offsets)
+        return cls(sampler, taken, sides, signed, nodes, values, np.tile(noise, 2))
 
     def cubic(self) -> Floats:
+        # At rounded places the fit is nearly the one there; the rest is measured as roughness.
         fit: Floats = self.values @ FIT.T
         return fit
 
@@ -68,9 +89,23 @@ class _Site:
         trend[:, 1] = np.tile(slope, 2) * self.signed
         return trend
 
+    def along(self, trend: Floats) -> Floats:
+        """The trend at the places of the values."""
+        if (self.nodes == NODES).all():
+            return trend @ POWERS.T
+        there: Floats = np.sum(trend[:, None, :] * self.nodes[..., None] ** EXPONENTS, axis=-1)
+        return there
+
+    def value_at(self, middle: Floats) -> tuple[Floats, Floats]:
+        """Places as near as can be to those asked for, and the values there."""
+        asked = self.signed * middle
+        offsets = self.taken(self.lanes, asked)
+        places = np.where(offsets == asked, middle, offsets / self.signed)
+        return places, sample_grid(self.sampler, self.lanes, offsets[:, None])[:, 0]
+
     def roughness(self) -> Floats:
         """Standard deviation beside the cubic, of the rougher side."""
-        rest = self.values - self.cubic() @ POWERS.T
+        rest = self.values - self.along(self.cubic())
         deviation = np.sqrt(np.sum(rest**2, axis=1) / (POINTS - len(EXPONENTS)))
         rougher: Floats = deviation.reshape(2, -1).max(axis=0)
         return rougher
@@ -81,7 +116,12 @@ class _Site:
 
 
 def find_staircase(
-    sampler: Sampler, lanes: Lanes, distance: Floats, slope: Floats, noise: Floats
+    sampler: Sampler,
+    lanes: Lanes,
+    distance: Floats,
+    slope: Floats,
+    noise: Floats,
+    taken: Taken = as_asked,
 ) -> Staircase:
     """Look for two like jumps in [distance, 2 distance] and [4 distance, 8 distance], either side.
 
@@ -95,21 +135,22 @@ def find_staircase(
         distance: where to look, shape (n,); some stairs' widths away from the centre.
         slope: the slope at the very smallest scale, shape (n,).
         noise: noise believed so far, shape (n,).
+        taken: the offsets really taken.
     """
     count = len(lanes)
     jumps = np.zeros((count, 4))
     cost = np.full(count, 2 * (POINTS + HALVINGS))
-    near = _Site.visit(sampler, lanes, distance, noise)
+    near = _Site.visit(sampler, lanes, distance, noise, taken)
     jumps[:, :2] = near.jumps(near.straight(slope))
     level = near.roughness()
     rest = np.flatnonzero(~_are_stairs(jumps))
     if len(rest):
-        far = _Site.visit(sampler, lanes[rest], FARTHER * distance[rest], noise[rest])
+        far = _Site.visit(sampler, lanes[rest], FARTHER * distance[rest], noise[rest], taken)
         jumps[rest, 2:] = far.jumps(far.straight(slope[rest]))
         cost[rest] += 2 * (POINTS + HALVINGS)
     rest = np.flatnonzero(~_are_stairs(jumps) & (jumps > 0).any(axis=1))
     for columns, factor in ((slice(0, 2), 1.0), (slice(2, 4), FARTHER)) if len(rest) else ():
-        site = _Site.visit(sampler, lanes[rest], factor * distance[rest], noise[rest])
+        site = _Site.visit(sampler, lanes[rest], factor * distance[rest], noise[rest], taken)
         jumps[rest, columns] = np.fmax(jumps[rest, columns], site.jumps(site.cubic()))
         cost[rest] += 2 * (POINTS + HALVINGS)
     # Rounding to multiples of a quantum q is noise of q / sqrt(12).
@@ -126,20 +167,19 @@ def _are_stairs(jumps: Floats) -> NDArray[np.bool_]:
 
 def _bisect(site: _Site, trend: Floats) -> Floats:
     """Size of the jump in the largest change between neighbours, beside the trend; 0 if none."""
-    rest = site.values - trend @ POWERS.T
+    rest = site.values - site.along(trend)
     change = np.abs(np.diff(rest, axis=1))
     change[~np.isfinite(change)] = -1.0
     rows = np.arange(len(rest))
     k = np.argmax(change, axis=1)
-    left, right = NODES[k], NODES[k + 1]
+    left, right = site.nodes[rows, k], site.nodes[rows, k + 1]
     low, high = rest[rows, k], rest[rows, k + 1]
     settled = np.abs(high - low)
     with np.errstate(all="ignore"):
         for halving in range(HALVINGS):
             if halving == SETTLED:
                 settled = np.abs(high - low)
-            middle = 0.5 * (left + right)
-            value = sample_grid(site.sampler, site.lanes, (site.signed * middle)[:, None])[:, 0]
+            middle, value = site.value_at(0.5 * (left + right))
             value -= np.sum(trend * middle[:, None] ** EXPONENTS, axis=1)
             in_left = np.abs(value - low) >= np.abs(high - value)
             right, high = np.where(in_left, middle, right), np.where(in_left, value, high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,9 +12,10 @@ from gradproof.coverage.climb import climb, ladders, look_again
 from gradproof.coverage.probe import Probes, probe, root_mean_square, scales
 from gradproof.coverage.request import Numeric, Request
 from gradproof.diagnosis.preflight import Claim, Value, look_at_claim, look_at_value
+from gradproof.diagnosis.second_opinion import compare_modes
 from gradproof.numerics.noise import floor
 from gradproof.numerics.sampling import Floats, Lanes, Sampler
-from gradproof.outcome.assemble import empty_report, make_report
+from gradproof.outcome.assemble import empty_report, make_report, with_findings
 from gradproof.outcome.stepping import rows_of
 from gradproof.outcome.trial import Settings, Trial
 from gradproof.report.model import Finding, Report
@@ -30,8 +32,12 @@ def examine(subject: Subject, grad: object, settings: Settings, rng: np.random.G
     value = look_at_value(subject)
     if not value.is_usable:
         return empty_report(subject, settings, value)
-    claim = look_at_claim(subject, grad, scales(subject.point), rng)
-    return compare(subject, value, claim, places_of(subject, settings), settings, rng)
+    scale = scales(subject.point)
+    claim = look_at_claim(subject, grad, scale, rng)
+    report = compare(subject, value, claim, places_of(subject, settings), settings, rng)
+    # Drawn last, so that what was found before does not depend on it.
+    more = compare_modes(subject, claim, scale, rng) if grad is None else []
+    return replace(with_findings(report, more), evaluations=subject.evaluations)
 
 
 @np.errstate(all="ignore")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -97,6 +98,18 @@ def make_report(trial: Trial, settings: Settings, rng: np.random.Generator) -> R
         customary=rules.overall,
         steps=steps,
     )
+
+
+def with_findings(report: Report, more: Sequence[Finding]) -> Report:
+    """The report with findings that were made after it."""
+    if not more:
+        return report
+    verdict = overall([report.verdict, *map(verdict_of, more)])
+    findings = (*report.findings, *more)
+    reason = report.reason
+    if verdict != report.verdict:
+        reason = next(f.message for f in more if verdict_of(f) == verdict)
+    return replace(report, verdict=verdict, findings=findings, reason=reason)
 
 
 def _test_kinks(trial: Trial, judgement: Judgement, rng: np.random.Generator) -> list[Finding]:

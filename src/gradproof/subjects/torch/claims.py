@@ -22,6 +22,13 @@ from gradproof.tree import take_apart
 EPS = float(np.finfo(np.float64).eps)
 
 
+def detached(function: Function, cotangent: Cotangent) -> tuple[str, ...]:
+    """Paths of outputs that autograd takes for constants."""
+    with function.fresh():
+        outputs = differentiable(function.call(with_graph=True))
+    return tuple(path for path in cotangent.weights if not outputs[path].requires_grad)
+
+
 def derived(function: Function, cotangent: Cotangent) -> tuple[tuple[Floats, ...], float]:
     """Autograd's gradient, flattened per tensor, and the coarsest spacing of its numbers."""
     with function.fresh():

@@ -82,6 +82,19 @@ def about_batches(batches: Batches) -> Iterator[Finding]:
         yield Finding("one-by-one", message, evidence=evidence)
 
 
+def about_outputs(disconnected: tuple[str, ...]) -> Iterator[Finding]:
+    """On outputs that autograd takes for constants though they change with x."""
+    if disconnected:
+        names = ", ".join(f"f(x){path}" for path in disconnected)
+        message = (
+            f"{names} changes with x, but autograd takes it for a constant (detached, or computed "
+            "without a graph); if that is meant, leave it out: a cotangent in the structure of the "
+            "outputs with None there"
+        )
+        evidence = {"outputs": disconnected}
+        yield Finding("disconnected", message, severity="bug", evidence=evidence)
+
+
 def dropouts(function: Function) -> Iterator[str]:
     """Names of the modules whose dropout is on."""
     for root, module in function.modules.items():

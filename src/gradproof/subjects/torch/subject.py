@@ -16,7 +16,7 @@ from gradproof.subjects.evaluator import Chunk, Evaluator
 from gradproof.subjects.torch import remarks
 from gradproof.subjects.torch.batches import OUTSIDE, Batches, is_own
 from gradproof.subjects.torch.branches import Branches, crossed, trace
-from gradproof.subjects.torch.claims import EPS, claimed, derived, forward_slope, spacing
+from gradproof.subjects.torch.claims import EPS, claimed, derived, detached, forward_slope, spacing
 from gradproof.subjects.torch.function import Function
 from gradproof.subjects.torch.modules import differing_modules, joined
 from gradproof.subjects.torch.outputs import Cotangent, differentiable, to_array
@@ -77,6 +77,7 @@ class TorchSubject(Evaluator):
         self.output_shape = self.cotangent.shapes
         self.value_spacing = max(spacing(outputs[path]) for path in self.cotangent.weights)
         self.claim_spacing = EPS
+        self._disconnected: tuple[str, ...] | None = None
         self._batches = Batches(function, lambda: self.cotangent)
         self._rng = np.random.default_rng(seed)
         self._here: Branches | None = None
@@ -140,6 +141,8 @@ class TorchSubject(Evaluator):
         """The gradient by autograd, or the one that `grad` claims (see `Subject`)."""
         with self._function.at(self.point if at is None else at):
             if grad is None:
+                if self._disconnected is None:
+                    self._disconnected = self._find_disconnected()
                 gradient, self.claim_spacing = derived(self._function, self.cotangent)
             else:
                 gradient, self.claim_spacing = claimed(
@@ -159,6 +162,7 @@ class TorchSubject(Evaluator):
             *remarks.about_memory(function),
             *remarks.about_randomness(function),
             *remarks.about_batches(self._batches),
+            *remarks.about_outputs(self._disconnected or ()),
         )
 
     def random_parts(self) -> tuple[str, ...]:
@@ -219,6 +223,17 @@ class TorchSubject(Evaluator):
                 path: tensor.detach().clone()
                 for path, tensor in differentiable(function.first_call()).items()
             }
+
+    def _find_disconnected(self) -> tuple[str, ...]:
+        """Outputs that autograd takes for constants and that are none."""
+        paths = detached(self._function, self.cotangent)
+        if not paths:
+            return ()
+        self.evaluations += 1
+        moved = [flat + move for flat, move in zip(self.point, self._moves(), strict=True)]
+        with self._function.at(moved):
+            there = differentiable(self._call())
+        return tuple(path for path in paths if not torch.equal(there[path], self._outputs[path]))
 
     def _call(self) -> object:
         with self._function.fresh():
@@ -297,14 +312,18 @@ class TorchSubject(Evaluator):
         )
 
     def _settle_along(self) -> None:
-        points = []
-        for flat in self.point:
-            scale = np.fmax(np.abs(flat), np.sqrt(np.mean(flat**2)) if len(flat) else 0.0)
-            move = VISIBLE * self._rng.uniform(-1.0, 1.0, len(flat)) * scale
-            points.append(np.stack([flat, flat + move]))
+        pairs = zip(self.point, self._moves(), strict=True)
+        points = [np.stack([flat, flat + move]) for flat, move in pairs]
         plain = self._one_by_one(points)
         self.evaluations += 4
         self._batches.settle(None, lambda way: self._batches.along(points), plain, self._blur(None))
+
+    def _moves(self) -> list[Floats]:
+        """A random move of all entries that can be seen."""
+        scales = [np.fmax(np.abs(x), np.sqrt(np.mean(x**2))) if len(x) else x for x in self.point]
+        return [
+            VISIBLE * self._rng.uniform(-1.0, 1.0, len(s)) * (s if s.any() else 1.0) for s in scales
+        ]
 
     def _blur(self, tensor: int | None) -> float:
         """By how much another order of summation may change a value."""

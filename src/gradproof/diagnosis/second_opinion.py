@@ -1,0 +1,83 @@
+"""Forward mode against reverse mode: a second opinion that needs no step.
+
+Along a direction v, forward mode gives J v and reverse mode w J; contracted with the cotangent w and
+with v they are one number, w J v. The two come from different rules (a custom function has one of
+each), so that where they differ one of them is wrong; the numerical derivative says which. OpenMDAO
+compares all three in its check_partials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gradproof.diagnosis.preflight import Claim
+from gradproof.numerics.estimate import Estimate, Status, estimate
+from gradproof.numerics.sampling import Floats, Lanes
+from gradproof.report.model import Finding
+from gradproof.subjects.base import Subject
+
+#: Relative difference, to the sum of the magnitudes that are added up, that is rounding; and the
+#: same in units of the spacing of the claim's numbers.
+ROUNDING = 1e-9
+LAST_DIGITS = 1e3
+
+
+@np.errstate(all="ignore")
+def compare_modes(
+    subject: Subject, claim: Claim, scale: Sequence[Floats], rng: np.random.Generator
+) -> list[Finding]:
+    """What forward mode says, where it is there and disagrees.
+
+    Args:
+        subject: the function.
+        claim: automatic differentiation's own gradient, by reverse mode.
+        scale: the entries' surroundings, per tensor.
+        rng: for the direction.
+    """
+    direction = [s * rng.choice([-1.0, 1.0], size=len(s)) for s in scale]
+    forward = subject.forward_slope(direction)
+    products = [g * d for g, d in zip(claim.gradient, direction, strict=True)]
+    reverse = float(sum(p.sum() for p in products))
+    size = float(sum(np.abs(p).sum() for p in products))
+    if forward is None or not np.isfinite(reverse):
+        return []
+    least = max(ROUNDING, LAST_DIGITS * max(subject.claim_spacing, *subject.spacing))
+    if abs(forward - reverse) <= least * max(size, abs(forward)):
+        return []
+    return [_disagreement(forward, reverse, _numeric(subject, direction), least * size)]
+
+
+def _numeric(subject: Subject, direction: Sequence[Floats]) -> Estimate:
+    ways = [d[None] for d in direction]
+
+    def along(lanes: Lanes, offsets: Floats, /) -> Floats:
+        return subject.along(ways, lanes, offsets, subject.point)
+
+    return estimate(along, np.ones(1), np.ones(1))[0]
+
+
+def _disagreement(forward: float, reverse: float, numeric: Estimate, rounding: float) -> Finding:
+    bar = numeric.error + rounding
+    is_known = numeric.status == Status.SMOOTH
+    forward_fits = is_known and abs(forward - numeric.value) <= bar
+    reverse_fits = is_known and abs(reverse - numeric.value) <= bar
+    message = (
+        f"along one direction forward mode (jvp) gives {forward:.10g} and reverse mode (vjp) "
+        f"{reverse:.10g}"
+    )
+    evidence = {
+        "forward": forward,
+        "reverse": reverse,
+        "numeric": numeric.value,
+        "error": numeric.error,
+    }
+    if not is_known or forward_fits == reverse_fits:
+        message += "; the numerical derivative cannot tell which of them is right"
+        # At a kink the two may well take different sides of it.
+        severity = "info" if numeric.status == Status.KINK else "warning"
+        return Finding("forward-reverse", message, severity=severity, evidence=evidence)
+    wrong = "the rule for forward mode" if reverse_fits else "reverse mode, the gradient,"
+    message += f"; f changes by {numeric.value:.10g} to within {bar:.1e}: {wrong} is wrong"
+    return Finding("forward-reverse", message, severity="bug", evidence=evidence)

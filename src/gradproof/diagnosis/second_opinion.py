@@ -1,9 +1,9 @@
 """Forward mode against reverse mode: a second opinion that needs no step.
 
-Along a direction v, forward mode gives J v and reverse mode w J; contracted with the cotangent w and
-with v they are one number, w J v. The two come from different rules (a custom function has one of
-each), so that where they differ one of them is wrong; the numerical derivative says which. OpenMDAO
-compares all three in its check_partials.
+Along a direction v, forward mode gives J v and reverse mode w J; contracted with the cotangent w
+and with v they are one number, w J v. The two come from different rules (a custom function has one
+of each), so that where they differ one of them is wrong; the numerical derivative says which.
+OpenMDAO's check_partials compares all three.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from gradproof.diagnosis.preflight import Claim
 from gradproof.numerics.estimate import Estimate, Status, estimate
 from gradproof.numerics.sampling import Floats, Lanes
-from gradproof.report.model import Finding
+from gradproof.report.model import Finding, Severity
 from gradproof.subjects.base import Subject
 
 #: Relative difference, to the sum of the magnitudes that are added up, that is rounding; and the
@@ -76,7 +76,7 @@ def _disagreement(forward: float, reverse: float, numeric: Estimate, rounding: f
     if not is_known or forward_fits == reverse_fits:
         message += "; the numerical derivative cannot tell which of them is right"
         # At a kink the two may well take different sides of it.
-        severity = "info" if numeric.status == Status.KINK else "warning"
+        severity: Severity = "info" if numeric.status == Status.KINK else "warning"
         return Finding("forward-reverse", message, severity=severity, evidence=evidence)
     wrong = "the rule for forward mode" if reverse_fits else "reverse mode, the gradient,"
     message += f"; f changes by {numeric.value:.10g} to within {bar:.1e}: {wrong} is wrong"

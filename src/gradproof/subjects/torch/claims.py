@@ -90,14 +90,15 @@ def forward_slope(
             tangent = tangent.to(real_view(tensor).dtype)
             if tensor.is_complex():
                 tangent = torch.view_as_complex(tangent)
-            values[id(tensor)] = forward_ad.make_dual(tensor.detach(), tangent)  # type: ignore[no-untyped-call]
+            values[id(tensor)] = forward_ad.make_dual(tensor.detach().clone(), tangent)  # type: ignore[no-untyped-call]
         try:
-            result, _ = function.moved(values)
+            # Without a graph what is done in place leaves tangents as they were.
+            result, _ = function.moved(values, with_graph=True)
             total = cotangent.contract(differentiable(result))
         except (RuntimeError, NotImplementedError):
             return None
         tangent_of_total = forward_ad.unpack_dual(total).tangent  # type: ignore[no-untyped-call]
-        return 0.0 if tangent_of_total is None else float(tangent_of_total)
+        return 0.0 if tangent_of_total is None else tangent_of_total.item()
 
 
 def _match(grad: object, function: Function) -> list[Any]:

@@ -104,7 +104,9 @@ class Function:
         ):
             return self._result(args, keywords)
 
-    def moved(self, values: Mapping[int, Tensor | Nudge]) -> tuple[object, Moved]:
+    def moved(
+        self, values: Mapping[int, Tensor | Nudge], *, with_graph: bool = False
+    ) -> tuple[object, Moved]:
         """What f returns with other tensors in place of its own (by their ids); in `fresh`.
 
         Also under vmap and with dual tensors. Returns the mode as well, which knows how much
@@ -113,7 +115,7 @@ class Function:
         written_out = {key: v for key, v in values.items() if isinstance(v, Tensor)}
         mode = Moved(values)
         with (
-            torch.set_grad_enabled(self._needs_graph),
+            torch.set_grad_enabled(with_graph or self._needs_graph),
             self.arguments.bound(written_out) as (args, keywords),
             forward_only(mode),
             mode,

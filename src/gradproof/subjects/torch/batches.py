@@ -118,8 +118,11 @@ class Batches:
             return self._lane(None, values)
 
         batch = [
-            torch.as_tensor(flat.reshape(len(flat), *shape)).to(
-                own.device, real_view(own.detach()).dtype
+            # A copy: f may write to it.
+            torch.tensor(
+                flat.reshape(len(flat), *shape),
+                dtype=real_view(own.detach()).dtype,
+                device=own.device,
             )
             for own, flat, shape in zip(tensors, points, shapes, strict=True)
         ]

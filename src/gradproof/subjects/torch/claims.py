@@ -86,7 +86,8 @@ def forward_slope(
     with function.fresh(), forward_ad.dual_level():
         values = {}
         for tensor, way, shape in zip(function.tensors, direction, function.shapes, strict=True):
-            tangent = torch.from_numpy(way.reshape(shape)).to(tensor.device)
+            # A copy: what f does in place it does to the tangent too.
+            tangent = torch.tensor(way.reshape(shape), device=tensor.device)
             tangent = tangent.to(real_view(tensor).dtype)
             if tensor.is_complex():
                 tangent = torch.view_as_complex(tangent)

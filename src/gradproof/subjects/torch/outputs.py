@@ -123,7 +123,8 @@ class Cotangent:
         found = {}
         for path, weight in self.weights.items():
             output = outputs[path]
-            tensor = _on(weight, real_view(output)).to(real_view(output).dtype)
+            like = real_view(output)
+            tensor = torch.tensor(weight, dtype=like.dtype, device=like.device)
             found[path] = torch.view_as_complex(tensor) if output.is_complex() else tensor
         return found
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from gradproof.subjects.torch.nudges import Nudge, apply_rule
+from gradproof.subjects.torch.recurrent import in_steps
 
 
 class Moved(TorchFunctionMode):
@@ -36,6 +37,10 @@ class Moved(TorchFunctionMode):
     ) -> Any:
         """Put the moved tensors among the arguments, or apply a rule to a moved weight."""
         kwargs = kwargs or {}
+        steps = in_steps(func) if torch._C._are_functorch_transforms_active() else None
+        if steps is not None:
+            with self:
+                return steps(*args, **kwargs)
         result = apply_rule(func, args, kwargs, self._nudges) if self._nudges else None
         if result is None:
             args, kwargs = self.replaced(args), self.replaced(kwargs)

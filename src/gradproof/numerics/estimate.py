@@ -183,7 +183,7 @@ def estimate(
 
 def _solve(ladder: Ladder, noise: Floats) -> Extrapolation:
     jitter = ladder.level(noise) / (np.sqrt(2.0) * ladder.steps)
-    return extrapolate(ladder.central(), ladder.steps, jitter, power=2)
+    return extrapolate(ladder.central(), ladder.steps, jitter, power=2, is_rough=ladder.is_coarse)
 
 
 def _climb_up(ladder: Ladder, noise: Floats, best: Extrapolation) -> Extrapolation:
@@ -330,7 +330,7 @@ def _conclude(
         value[at], truncation[at] = there.value[better], there.truncation[better]
         rounding[at], last[at] = there.rounding[better], there.last[better]
         excess[at] = there.excess[better]
-    truncation += hidden_jump(ladder, noise, best)
+    truncation += hidden_jump(ladder, jump)
     kink = jump.is_kink & np.isfinite(value)
     status[kink] = code(Status.KINK)
     if kink.any():

@@ -31,15 +31,13 @@ MAX_ORDER = 5
 SIGMAS = 6.0
 #: Truncation in a bar, over the largest change that another order or top makes.
 SAFETY = 1.25
-#: Coefficients of the fits that an intercept is taken from; standard deviations by which it stands
-#: out of the noise; how blunt it may be, in units of what it is asked for.
-INTERCEPT_ORDERS = slice(1, 3)
-PALPABLE = 2.0
-BLUNTEST = 4.0
 #: A change foretold by a longer top counts this many times.
 ACCIDENT = 2.0
 #: How many columns down the lower tops go that a candidate is compared with.
 REACH = 4
+#: The power of t^p by which changes shrink where kinks lie dense: their number grows as t, and the
+#: slopes wander as its root.
+ROUGH = 0.25
 #: Residuals this many times the noise are no noise: there is structure below the steps, such as a
 #: kink, and shorter steps must tell.
 MOST_EXCESS = 100.0
@@ -73,6 +71,7 @@ def extrapolate(
     *,
     power: int,
     shared: Floats | None = None,
+    is_rough: NDArray[np.bool_] | None = None,
 ) -> Extrapolation:
     """The best candidate per lane.
 
@@ -83,6 +82,7 @@ def extrapolate(
         power: 2 for central differences, 1 for one-sided ones.
         shared: (lanes, rungs), standard deviation of each slope from noise that all rungs have in
             common (that of f at the centre).
+        is_rough: (lanes,), whether changes are not to be trusted to shrink as powers of t do.
 
     >>> t = np.array([[0.4, 0.2, 0.1, 0.05, 0.025]])
     >>> best = extrapolate(np.cos(1.0) * np.sin(t) / t, t, 1e-15 / t, power=2)
@@ -92,6 +92,8 @@ def extrapolate(
     if shared is None:
         shared = np.zeros_like(slopes)
     lanes = len(slopes)
+    if is_rough is None:
+        is_rough = np.zeros(lanes, dtype=np.bool_)
     result = Extrapolation(
         np.full(lanes, np.nan),
         np.full(lanes, np.inf),
@@ -110,50 +112,9 @@ def extrapolate(
                     a[rows][:, columns] for a in (slopes, steps, jitter, shared)
                 )
                 fits = _fit(some, t, own, common, power)
-                _choose(fits, t**power, columns, rows, result)
+                _choose(fits, t**power, columns, is_rough[rows], rows, result)
     result.rounding[silent & np.isfinite(result.value)] = 0.0
     return result
-
-
-def largest_intercept(
-    parts: Floats,
-    steps: Floats,
-    jitter: Floats,
-    shared: Floats,
-    first: NDArray[np.intp],
-    bar: Floats,
-) -> Floats:
-    """The largest size at step 0 that low-order fits in t find, from any top; 0 where none does.
-
-    Where `extrapolate` asks for the likeliest value, this asks for the largest that is plausible.
-
-    Args:
-        parts: (lanes, rungs), what is to be extrapolated, NaN where a rung does not exist.
-        steps: (lanes, rungs), the steps t.
-        jitter: (lanes, rungs), standard deviation of each part from noise of its own.
-        shared: (lanes, rungs), standard deviation of each from noise that all have in common.
-        first: (lanes,), the coarsest column to start from.
-        bar: (lanes,), a fit whose own bar is much wider than this says nothing of interest.
-    """
-    largest = np.zeros(len(parts))
-    with np.errstate(all="ignore"):
-        jitter, _ = _positive(jitter, steps)
-        for start in range(0, len(parts), CHUNK):
-            rows = slice(start, start + CHUNK)
-            columns = np.flatnonzero(np.isfinite(parts[rows]).any(axis=0))
-            if len(columns) <= SPARE:
-                continue
-            fits = _fit(*(a[rows][:, columns] for a in (parts, steps, jitter, shared)), 1)
-            value, deviation, residual, spare = (
-                a[:, :, INTERCEPT_ORDERS]
-                for a in (fits.value, fits.deviation, fits.residual, fits.spare)
-            )
-            deviation = deviation * np.fmax(1.0, residual)
-            usable = (columns >= first[rows, None])[..., None] & (spare >= SPARE)
-            usable &= SIGMAS * deviation <= BLUNTEST * bar[rows, None, None]
-            size = np.where(usable & (np.abs(value) > PALPABLE * deviation), np.abs(value), 0.0)
-            largest[rows] = size.max(axis=(1, 2))
-    return largest
 
 
 def _positive(jitter: Floats, steps: Floats) -> tuple[Floats, NDArray[np.bool_]]:
@@ -244,13 +205,18 @@ def _first_row_of_inverse(r: Floats) -> Floats:
 
 
 def _choose(
-    fits: _Fits, nodes: Floats, columns: NDArray[np.intp], rows: slice, result: Extrapolation
+    fits: _Fits,
+    nodes: Floats,
+    columns: NDArray[np.intp],
+    is_rough: NDArray[np.bool_],
+    rows: slice,
+    result: Extrapolation,
 ) -> None:
     value = fits.value[:, :, :-1]
     excess = np.fmax(1.0, fits.residual[:, :, :-1])
     rounding = SIGMAS * fits.deviation[:, :, :-1] * excess
     hopeless = fits.spare[:, :, :-1] < SPARE
-    truncation = SAFETY * _gap(fits, nodes, columns)
+    truncation = SAFETY * _gap(fits, nodes, columns, is_rough)
     # NaN, where there is nothing to compare with, stays.
     truncation = np.maximum(truncation, _beyond_lower_bars(value, truncation + rounding, hopeless))
     bar = truncation + rounding
@@ -276,7 +242,9 @@ def _choose(
     result.last[rows][found] = columns[np.argmax(rank[found] >= wanted, axis=1)]
 
 
-def _gap(fits: _Fits, nodes: Floats, columns: NDArray[np.intp]) -> Floats:
+def _gap(
+    fits: _Fits, nodes: Floats, columns: NDArray[np.intp], is_rough: NDArray[np.bool_]
+) -> Floats:
     """What the value of each candidate changes by, with another order or another top.
 
     A lower top tells directly. A longer one tells what to expect: a fit of m powers of t^p is off
@@ -287,10 +255,12 @@ def _gap(fits: _Fits, nodes: Floats, columns: NDArray[np.intp]) -> Floats:
     value = fits.value[:, :, :-1]
     gap = np.abs(np.diff(fits.value, axis=2))
     visible = _visible_below(fits)
+    visible[is_rough] = np.inf
     powers = np.arange(1, value.shape[2] + 1)
     for upper, lower in _neighbours(columns):
         change = np.abs(value[:, upper] - value[:, lower])
-        shrink = (nodes[:, lower] / nodes[:, upper])[..., None] ** powers
+        ratio = (nodes[:, lower] / nodes[:, upper])[..., None]
+        shrink = np.where(is_rough[:, None, None], ratio**ROUGH, ratio**powers)
         gap[:, upper] = np.fmax(gap[:, upper], change)
         foretold = np.fmin(ACCIDENT * shrink, 1.0) * change
         # NaN, where there is no such top, stays NaN, which fmax passes over.

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradproof.numerics.extrapolation import Extrapolation, extrapolate, largest_intercept
+from gradproof.numerics.extrapolation import extrapolate
 from gradproof.numerics.ladder import Ladder
 from gradproof.numerics.sampling import Floats
 
 #: A jump is believed when it exceeds its bar this many times.
 CERTAINTY = 4.0
+#: From this share of its bar it is allowed for, where it may lie beside the centre.
+PALPABLE = 1.0 / 3.0
 #: How many of the finest steps that could show a jump must show it.
 WITNESSES = 4
 #: At a cusp each of this many of the finest steps still shows more than this share of the largest.
@@ -63,22 +65,16 @@ def find_jump(ladder: Ladder, noise: Floats, excess: Floats) -> Jump:
     return Jump(half, error, is_kink, stays(even, jitter * excess[:, None]) & ~is_kink)
 
 
-def hidden_jump(ladder: Ladder, noise: Floats, best: Extrapolation) -> Floats:
+def hidden_jump(ladder: Ladder, jump: Jump) -> Floats:
     """How far a kink near the centre may keep the slope from that of the steps used; (lanes,).
 
     With coarse numbers the steps short enough to stay on one side of it may be lost in the noise:
     the slopes of longer ones lie between those of the two sides, and differ from either by half of
-    the jump at most. The even part at those steps shows how large it may be. 0 for other lanes.
+    the jump at most. 0 for other lanes, and where the even part shows no sign of one.
     """
-    hidden = np.zeros(len(noise))
-    lanes = np.flatnonzero(ladder.is_coarse & (best.first >= 0))
-    if len(lanes) == 0:
-        return hidden
-    jitter, shared = _jitter(ladder, noise)
-    rungs = (a[lanes] for a in (ladder.even(), ladder.steps, jitter, shared))
-    bar = best.truncation + best.rounding
-    hidden[lanes] = largest_intercept(*rungs, first=best.first[lanes], bar=bar[lanes])
-    return hidden
+    size = np.abs(jump.half)
+    is_near = ladder.is_coarse & ~jump.is_kink & (size > PALPABLE * jump.error)
+    return np.where(is_near, size, 0.0)
 
 
 def _jitter(ladder: Ladder, noise: Floats) -> tuple[Floats, Floats]:

@@ -10,6 +10,7 @@ import numpy as np
 from gradproof.coverage.kinks import try_together
 from gradproof.diagnosis import advice
 from gradproof.diagnosis.preflight import Value
+from gradproof.diagnosis.units import about_units
 from gradproof.numerics import agreement
 from gradproof.numerics.estimate import Status, code
 from gradproof.numerics.sampling import Floats
@@ -71,6 +72,7 @@ def make_report(trial: Trial, settings: Settings, rng: np.random.Generator) -> R
     findings = [*subject.findings(), *trial.value.findings]
     findings += [*trial.claim.findings, *trial.findings, *together]
     findings += _advice(trial, judgement, tensors, rules.overall)
+    findings += _about_units(trial, judgement, rules)
     steps = tabulate(trial, settings, judgement, rules)
     verdict = overall([t.verdict for t in tensors.values()] + [verdict_of(f) for f in findings])
     smooth = build.smooth_part(entries)
@@ -147,6 +149,17 @@ def _test_kinks(trial: Trial, judgement: Judgement, rng: np.random.Generator) ->
         "tensors": tuple(names),
     }
     return [Finding("kink-inconsistent", message, names[0], "bug", evidence)]
+
+
+def _about_units(trial: Trial, judgement: Judgement, rules: RulesOfThumb) -> list[Finding]:
+    """Name the units at kinks near the entries, and right at them."""
+    at = judgement.verdict == VERDICTS.index("kink")
+    near = np.zeros(0, dtype=np.intp)
+    step = 0.0
+    if rules.gap is not None:
+        near, step = np.flatnonzero((rules.gap >= 0.0) & ~at), rules.overall[0].step
+    places, scale = trial.places, trial.request.scale
+    return about_units(trial.subject, places, near, step, np.flatnonzero(at), scale)
 
 
 def _entries(trial: Trial, judgement: Judgement) -> Entries:

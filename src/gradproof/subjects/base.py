@@ -116,7 +116,7 @@ class Subject(Protocol):
 
     def crossings_along(
         self, directions: Sequence[Floats], offsets: Floats
-    ) -> list[Mapping[str, int]] | None:
+    ) -> Sequence[Mapping[str, int]] | None:
         """Branches that f takes otherwise at point + offset * direction than at the point.
 
         One mapping a lane, from the places in f where it branches (modules, operations) to the
@@ -125,6 +125,6 @@ class Subject(Protocol):
         """
         ...
 
-    def crossings_at(self, places: Places, offsets: Floats) -> list[Mapping[str, int]] | None:
+    def crossings_at(self, places: Places, offsets: Floats) -> Sequence[Mapping[str, int]] | None:
         """The same with one entry moved."""
         ...

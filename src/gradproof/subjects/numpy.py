@@ -221,11 +221,11 @@ class ArraySubject(Evaluator):
 
     def crossings_along(
         self, directions: Sequence[Floats], offsets: Floats
-    ) -> list[Mapping[str, int]] | None:
+    ) -> Sequence[Mapping[str, int]] | None:
         """Branches cannot be seen."""
         return None
 
-    def crossings_at(self, places: Places, offsets: Floats) -> list[Mapping[str, int]] | None:
+    def crossings_at(self, places: Places, offsets: Floats) -> Sequence[Mapping[str, int]] | None:
         """Branches cannot be seen."""
         return None
 

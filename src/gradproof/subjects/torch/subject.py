@@ -176,22 +176,22 @@ class TorchSubject(Evaluator):
 
     def crossings_along(
         self, directions: Sequence[Floats], offsets: Floats
-    ) -> list[Mapping[str, int]] | None:
+    ) -> Sequence[Mapping[str, int]] | None:
         """Branches taken otherwise than at the point (see `Subject`)."""
-        found: list[Mapping[str, int]] = []
+        here, found = self._branches_here(), []
         for lane, offset in enumerate(offsets):
             pairs = zip(self.point, directions, strict=True)
             with self._function.at([x + offset * way[lane] for x, way in pairs]):
-                found.append(self._crossed())
+                found.append(crossed(here, self._branches()))
         return found
 
-    def crossings_at(self, places: Places, offsets: Floats) -> list[Mapping[str, int]] | None:
+    def crossings_at(self, places: Places, offsets: Floats) -> Sequence[Mapping[str, int]] | None:
         """Branches taken otherwise than at the point (see `Subject`)."""
-        found: list[Mapping[str, int]] = []
+        here, found = self._branches_here(), []
         for tensor, index, offset in zip(places.tensor, places.index, offsets, strict=True):
             moved = float(self.point[tensor][index] + offset)
             with self._function.at_entry(int(tensor), int(index), moved):
-                found.append(self._crossed())
+                found.append(crossed(here, self._branches()))
         return found
 
     # -- calling f ---------------------------------------------------------------------------
@@ -334,11 +334,10 @@ class TorchSubject(Evaluator):
         terms = (np.abs(weights[p] * to_array(self._outputs[p])).sum() for p in weights)
         return BLUR * coarsest * float(sum(terms))
 
-    def _crossed(self) -> Mapping[str, int]:
+    def _branches_here(self) -> Branches:
         if self._here is None:
-            with self._function.at(self.point):
-                self._here = self._branches()
-        return crossed(self._here, self._branches())
+            self._here = self._branches()
+        return self._here
 
     def _branches(self) -> Branches:
         self.evaluations += 1

@@ -1,0 +1,1 @@
+"""Functions of JAX's pytrees; the only place that imports JAX."""

@@ -32,12 +32,11 @@ REASONS = (
     *(f"{status.value}" for status in STATUSES),
     "no effect on f beyond its noise, as claimed",
     "agrees to single precision; the numeric value is worth more digits than that",
+    "kinks meet at the point: the analytic value is a slope of f right beside it",
     "acceptable by itself, but not together with the other entries at this kink",
 )
 (MATCHES, DIFFERS, NOT_FINITE, OUTSIDE, BETWEEN, BLUNT, DISPUTED) = range(7)
-UNSEEN = REASONS.index("no effect on f beyond its noise, as claimed")
-IMPRECISE = len(REASONS) - 2
-JOINTLY_WRONG = len(REASONS) - 1
+UNSEEN, IMPRECISE, BESIDE, JOINTLY_WRONG = range(len(REASONS) - 4, len(REASONS))
 _MATCH, _MISMATCH, _KINK, _UNRESOLVED = (
     VERDICTS.index(v) for v in ("match", "mismatch", "kink", "unresolved")
 )

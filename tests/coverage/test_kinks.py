@@ -45,6 +45,7 @@ def together(
         np.full(len(x), scale),
         noise,
         rng,
+        np.empty((0, len(x))),
     )
 
 
@@ -180,3 +181,22 @@ def test_one_kink_is_judged_by_itself() -> None:
         assert check(np.abs, 0.0, slope)
     for slope in (-1.1, 1.001):
         assert check(np.abs, 0.0, slope).verdict == "fail"
+
+
+def chain(x: Any) -> Any:
+    return -max(x[0], x[1]) + 2 * max(x[1], x[2])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_where_kinks_meet_a_slope_right_beside_the_point_is_accepted(seed: int) -> None:
+    claim = np.array([-1.0, 2.0, 0.0])  # the gradient at x0 > x1 > x2, however near
+    report = check(chain, np.ones(3), claim, seed=seed)
+    assert report.verdict == "pass"
+    assert report.tensors["x"].counts["kink"] == 3
+    assert "right beside" in report.entries[1].reason
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("wrong", [1.5, 2.2, -0.5, -2.0])
+def test_where_kinks_meet_a_slope_that_f_has_nowhere_is_wrong(wrong: float, seed: int) -> None:
+    assert check(chain, np.ones(3), np.array([-1.0, wrong, 0.0]), seed=seed).verdict == "fail"

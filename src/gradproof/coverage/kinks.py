@@ -29,6 +29,9 @@ STEP = DISTANCE / 32.0
 DIRECTIONS = 12
 CORNERS = 3
 STRAY = 6
+#: Points at which the slopes beside a kink are taken, and entries for which that is done.
+BESIDE = 48
+ENTRIES = 64
 #: Standard deviations of noise in the slopes' bar.
 SIGMAS = 6.0
 
@@ -57,6 +60,7 @@ def try_together(
     scale: Floats,
     noise: float,
     rng: np.random.Generator,
+    corners: Floats,
 ) -> JointTest:
     """Test the claims for entries at a kink along random directions over all of them.
 
@@ -69,6 +73,8 @@ def try_together(
         scale: the entries' surroundings, (n,).
         noise: of f's values.
         rng: where the directions come from.
+        corners: offsets of points around that are to be among them, (points, n), relative to
+            `DISTANCE` * scale.
     """
     count = len(places)
     # The side whose slope was claimed: +1 right, -1 left, in between undecided.
@@ -81,8 +87,8 @@ def try_together(
     for d, way in enumerate(ways):
         claimed = side * rng.uniform(0.5, 1.5, size=(CORNERS, count))
         stray = rng.uniform(-1.5, 1.5, size=(STRAY, count))
-        offsets += [*claimed, *stray, way, -way]
-        lanes += [d] * (CORNERS + STRAY + 2)
+        offsets += [*claimed, *stray, way, -way, *corners]
+        lanes += [d] * (CORNERS + STRAY + 2 + len(corners))
     around = _scatter(subject, places, DISTANCE * scale * np.array(offsets), with_point=True)
     along = _scatter(subject, places, scale * ways[lanes], with_point=False)
     which = np.arange(len(lanes))
@@ -105,6 +111,46 @@ def try_together(
         error=float(error[worst]),
         directions=DIRECTIONS,
     )
+
+
+def slopes_beside(
+    subject: Subject,
+    places: Places,
+    row: int,
+    claim: float,
+    scale: Floats,
+    noise: float,
+    rng: np.random.Generator,
+) -> Floats:
+    """Points beside x at which f has the slope that is claimed, though it has not at x.
+
+    Where several kinks meet, an entry's slopes at the point itself do not show all that there are
+    around: -max(x1, x2) + 2 max(x2, x3) at a tie has the slopes 0 and 1 along x2, and at x1 > x2 >
+    x3, however near, the slope 2.
+
+    Args:
+        subject: the function.
+        places: all entries at a kink, n of them; these are moved to see the slopes around.
+        row: the entry in question, a position in `places`.
+        claim: its derivative as claimed.
+        scale: the entries' surroundings, (n,).
+        noise: of f's values.
+        rng: where the points come from.
+
+    Returns:
+        Their offsets, (points, n), relative to `DISTANCE` * scale; few of them if there are many.
+    """
+    offsets = rng.uniform(-1.5, 1.5, size=(BESIDE, len(places)))
+    around = _scatter(subject, places, DISTANCE * scale * offsets, with_point=True)
+    ways = np.zeros((BESIDE, len(places)))
+    ways[:, row] = scale[row]
+    along, lanes = _scatter(subject, places, ways, with_point=False), np.arange(BESIDE)
+    plus = subject.along(along, lanes, np.full(BESIDE, STEP), around)
+    minus = subject.along(along, lanes, np.full(BESIDE, -STEP), around)
+    slopes = (0.5 * plus - 0.5 * minus) / (STEP * scale[row])
+    error = SIGMAS * noise / (np.sqrt(2.0) * STEP * scale[row]) + 10.0 * DISTANCE * abs(claim)
+    found: Floats = offsets[np.abs(slopes - claim) <= error][:CORNERS]
+    return found
 
 
 def _scatter(

@@ -24,6 +24,8 @@ LAST_DIGITS = 64.0
 #: results are rounded anew (a few ulps of x may leave 1 - cos(x) as it was).
 NEIGHBOURS = np.array([0.87, 1.43, 2.21, 3.12, 3.94])
 NEAR = 1.37e-11
+#: What moves f by less than this part of what the strongest entry does is rounding.
+NOTHING = 1e-13
 #: Standard deviations of the claim's rounding that are allowed for.
 SIGMAS = 6.0
 
@@ -111,10 +113,12 @@ def look_at_claim(
         findings += _about_repeats(subject, gradient, again)
         jitter = [_jitter(a, b, eps) for a, b in zip(gradient, again, strict=True)]
         floor = [np.fmax(f, j) for f, j in zip(floor, jitter, strict=True)]
-        floor = [
-            np.fmax(f, _own_rounding(g, *(np.array([near[k] for near in side]) for side in sides)))
-            for k, (f, g) in enumerate(zip(floor, gradient, strict=True))
-        ]
+        with np.errstate(all="ignore"):
+            moves = [np.abs(g * s).max(initial=0.0) for g, s in zip(gradient, scale, strict=True)]
+            tiny = [NOTHING * np.nanmax(moves) / s for s in scale]
+        for k, (g, least) in enumerate(zip(gradient, tiny, strict=True)):
+            right, left = (np.array([near[k] for near in side]) for side in sides)
+            floor[k] = np.fmax(floor[k], _own_rounding(g, right, left, least))
     for name, g in zip(subject.names, gradient, strict=True):
         bad = np.flatnonzero(~np.isfinite(g))
         if len(bad):
@@ -178,12 +182,13 @@ def _about_repeats(
     return findings
 
 
-def _own_rounding(gradient: Floats, right: Floats, left: Floats) -> Floats:
+def _own_rounding(gradient: Floats, right: Floats, left: Floats, tiny: Floats) -> Floats:
     """The claim's own rounding, from its second differences on each side of x, (points, entries).
 
     Each side is taken by itself: at a kink right at x the gradient jumps between them, which is
     no rounding. One formula serves a tensor, so an entry's relative rounding is at least the
-    tensor's median; scatter of more than a hundredth is no rounding either.
+    tensor's median; scatter of more than a hundredth is no rounding either, unless it is `tiny`: of
+    a gradient that is nothing but rounding (that of attention's key bias, which has no effect).
     """
     weights = difference_weights(NEIGHBOURS, 2)
     with np.errstate(all="ignore"):
@@ -191,7 +196,7 @@ def _own_rounding(gradient: Floats, right: Floats, left: Floats) -> Floats:
         sigma = np.sqrt(np.mean(np.square(moves), axis=0))
         # At an optimum the claim itself is 0, but not its terms nor its neighbours.
         size = np.fmax(np.abs(gradient), np.max(np.abs([*right, *left]), axis=0))
-        sigma = np.where(sigma <= 1e-2 * size, sigma, 0.0)
+        sigma = np.where((sigma <= 1e-2 * size) | (sigma <= tiny), sigma, 0.0)
         relative = np.where(size > 0.0, sigma / size, np.nan)
     typical = float(np.nanmedian(relative)) if np.isfinite(relative).any() else 0.0
     return np.nan_to_num(SIGMAS * np.fmax(sigma, typical * np.abs(gradient)))

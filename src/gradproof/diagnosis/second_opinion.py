@@ -78,6 +78,10 @@ def _disagreement(forward: float, reverse: float, numeric: Estimate, rounding: f
         # At a kink the two may well take different sides of it.
         severity: Severity = "info" if numeric.status == Status.KINK else "warning"
         return Finding("forward-reverse", message, severity=severity, evidence=evidence)
-    wrong = "the rule for forward mode" if reverse_fits else "reverse mode, the gradient,"
-    message += f"; f changes by {numeric.value:.10g} to within {bar:.1e}: {wrong} is wrong"
+    message += f"; f changes by {numeric.value:.10g} to within {bar:.1e}: "
+    if reverse_fits:
+        # It is the gradient that is judged, and the gradient is right.
+        message += "the gradient is right, the rule for forward mode is wrong"
+        return Finding("forward-reverse", message, evidence=evidence)
+    message += "reverse mode, the gradient, is wrong"
     return Finding("forward-reverse", message, severity="bug", evidence=evidence)

@@ -35,12 +35,12 @@ SAFETY = 1.25
 ACCIDENT = 2.0
 #: How many columns down the lower tops go that a candidate is compared with.
 REACH = 4
-#: The power of t^p by which changes shrink where kinks lie dense: their number grows as t, and the
-#: slopes wander as its root.
-ROUGH = 0.25
 #: Residuals this many times the noise are no noise: there is structure below the steps, such as a
 #: kink, and shorter steps must tell.
 MOST_EXCESS = 100.0
+#: The same where numbers are coarse. Shorter steps tell less there, and a longer one that crosses
+#: kinks would look the better for taking them for noise.
+MOST_EXCESS_IF_COARSE = 5.0
 #: Residuals that a candidate needs beyond its own coefficients.
 SPARE = 2
 #: Lanes fitted at once, for the sake of memory.
@@ -71,7 +71,7 @@ def extrapolate(
     *,
     power: int,
     shared: Floats | None = None,
-    is_rough: NDArray[np.bool_] | None = None,
+    most_excess: Floats | float = MOST_EXCESS,
 ) -> Extrapolation:
     """The best candidate per lane.
 
@@ -82,7 +82,8 @@ def extrapolate(
         power: 2 for central differences, 1 for one-sided ones.
         shared: (lanes, rungs), standard deviation of each slope from noise that all rungs have in
             common (that of f at the centre).
-        is_rough: (lanes,), whether changes are not to be trusted to shrink as powers of t do.
+        most_excess: scalar or (lanes,), residuals in units of the jitter from which they are taken
+            for structure.
 
     >>> t = np.array([[0.4, 0.2, 0.1, 0.05, 0.025]])
     >>> best = extrapolate(np.cos(1.0) * np.sin(t) / t, t, 1e-15 / t, power=2)
@@ -92,8 +93,7 @@ def extrapolate(
     if shared is None:
         shared = np.zeros_like(slopes)
     lanes = len(slopes)
-    if is_rough is None:
-        is_rough = np.zeros(lanes, dtype=np.bool_)
+    most = np.broadcast_to(most_excess, (lanes,))[:, None, None]
     result = Extrapolation(
         np.full(lanes, np.nan),
         np.full(lanes, np.inf),
@@ -112,7 +112,7 @@ def extrapolate(
                     a[rows][:, columns] for a in (slopes, steps, jitter, shared)
                 )
                 fits = _fit(some, t, own, common, power)
-                _choose(fits, t**power, columns, is_rough[rows], rows, result)
+                _choose(fits, t**power, columns, most[rows], rows, result)
     result.rounding[silent & np.isfinite(result.value)] = 0.0
     return result
 
@@ -208,7 +208,7 @@ def _choose(
     fits: _Fits,
     nodes: Floats,
     columns: NDArray[np.intp],
-    is_rough: NDArray[np.bool_],
+    most_excess: Floats,
     rows: slice,
     result: Extrapolation,
 ) -> None:
@@ -216,13 +216,13 @@ def _choose(
     excess = np.fmax(1.0, fits.residual[:, :, :-1])
     rounding = SIGMAS * fits.deviation[:, :, :-1] * excess
     hopeless = fits.spare[:, :, :-1] < SPARE
-    truncation = SAFETY * _gap(fits, nodes, columns, is_rough)
+    truncation = SAFETY * _gap(fits, nodes, columns)
     # NaN, where there is nothing to compare with, stays.
     truncation = np.maximum(truncation, _beyond_lower_bars(value, truncation + rounding, hopeless))
     bar = truncation + rounding
     bar[~np.isfinite(bar) | ~np.isfinite(value) | hopeless] = np.inf
     # A fit that nothing but structure can explain is the last resort (|x|^1.5 has no other at 0).
-    fitting = np.where(excess > MOST_EXCESS, np.inf, bar)
+    fitting = np.where(excess > most_excess, np.inf, bar)
     bar = np.where(np.isfinite(fitting).any(axis=(1, 2), keepdims=True), fitting, bar)
     lanes, _, orders = bar.shape
     best = np.argmin(bar.reshape(lanes, -1), axis=1)
@@ -242,9 +242,7 @@ def _choose(
     result.last[rows][found] = columns[np.argmax(rank[found] >= wanted, axis=1)]
 
 
-def _gap(
-    fits: _Fits, nodes: Floats, columns: NDArray[np.intp], is_rough: NDArray[np.bool_]
-) -> Floats:
+def _gap(fits: _Fits, nodes: Floats, columns: NDArray[np.intp]) -> Floats:
     """What the value of each candidate changes by, with another order or another top.
 
     A lower top tells directly. A longer one tells what to expect: a fit of m powers of t^p is off
@@ -255,12 +253,10 @@ def _gap(
     value = fits.value[:, :, :-1]
     gap = np.abs(np.diff(fits.value, axis=2))
     visible = _visible_below(fits)
-    visible[is_rough] = np.inf
     powers = np.arange(1, value.shape[2] + 1)
     for upper, lower in _neighbours(columns):
         change = np.abs(value[:, upper] - value[:, lower])
-        ratio = (nodes[:, lower] / nodes[:, upper])[..., None]
-        shrink = np.where(is_rough[:, None, None], ratio**ROUGH, ratio**powers)
+        shrink = (nodes[:, lower] / nodes[:, upper])[..., None] ** powers
         gap[:, upper] = np.fmax(gap[:, upper], change)
         foretold = np.fmin(ACCIDENT * shrink, 1.0) * change
         # NaN, where there is no such top, stays NaN, which fmax passes over.

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradproof.coverage.kinks import try_together
+from gradproof.coverage.kinks import ENTRIES, slopes_beside, try_together
 from gradproof.diagnosis import advice
 from gradproof.diagnosis.preflight import Value
 from gradproof.diagnosis.units import about_units
@@ -23,8 +23,10 @@ from gradproof.report.entries import VERDICTS, Entries
 from gradproof.report.model import Customary, Finding, Report, TensorReport
 from gradproof.subjects.base import Subject
 from gradproof.verdict import (
+    BESIDE,
     IMPRECISE,
     JOINTLY_WRONG,
+    OUTSIDE,
     REASONS,
     Judgement,
     judge,
@@ -116,6 +118,7 @@ def with_findings(report: Report, more: Sequence[Finding]) -> Report:
 
 def _test_kinks(trial: Trial, judgement: Judgement, rng: np.random.Generator) -> list[Finding]:
     """Test entries at a kink together; where they do not fit, all of them are mismatches."""
+    beside = _look_beside(trial, judgement, rng)
     at = np.flatnonzero(judgement.verdict == VERDICTS.index("kink"))
     # One entry by itself has been tested already; two make a gradient.
     if len(at) < 2:
@@ -130,6 +133,7 @@ def _test_kinks(trial: Trial, judgement: Judgement, rng: np.random.Generator) ->
         request.scale[at],
         trial.noise,
         rng,
+        beside,
     )
     if result.fits:
         return []
@@ -149,6 +153,31 @@ def _test_kinks(trial: Trial, judgement: Judgement, rng: np.random.Generator) ->
         "tensors": tuple(names),
     }
     return [Finding("kink-inconsistent", message, names[0], "bug", evidence)]
+
+
+def _look_beside(trial: Trial, judgement: Judgement, rng: np.random.Generator) -> Floats:
+    """Accept a claim outside of its one-sided slopes where f has that slope right beside x.
+
+    Returns offsets of points where it has, (points, entries at a kink).
+    """
+    outside = judgement.reason == OUTSIDE
+    at = np.flatnonzero(outside | (judgement.verdict == VERDICTS.index("kink")))
+    # One kink by itself has no other slopes than its two.
+    if len(at) < 2 or not 0 < outside.sum() <= ENTRIES:
+        return np.empty((0, len(at) - int(outside.sum())))
+    claim, scale = trial.request.claim, trial.request.scale[at]
+    places = trial.places[at]
+    points = [np.empty((0, len(at)))]
+    for row in np.flatnonzero(outside[at]).tolist():
+        found = slopes_beside(
+            trial.subject, places, row, float(claim[at[row]]), scale, trial.noise, rng
+        )
+        if len(found):
+            points.append(found)
+            judgement.verdict[at[row]] = VERDICTS.index("kink")
+            judgement.reason[at[row]] = BESIDE
+    accepted = judgement.verdict[at] == VERDICTS.index("kink")
+    return np.concatenate(points)[:, accepted]
 
 
 def _about_units(trial: Trial, judgement: Judgement, rules: RulesOfThumb) -> list[Finding]:

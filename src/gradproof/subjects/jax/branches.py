@@ -54,13 +54,13 @@ class Branches:
         Args:
             stacked: points along the first axis of every tensor, SMALL of them at most.
         """
-        count = len(stacked[0])
-        padding = np.minimum(np.arange(SMALL), count - 1)
+        lanes = len(stacked[0])
+        padding = np.minimum(np.arange(SMALL), lanes - 1)
         counts = self._compare(self._point, [array[padding] for array in stacked])
-        arrays = {site: np.asarray(count) for site, count in counts.items()}
-        named = _named(arrays)
+        named = _named({site: np.asarray(count) for site, count in counts.items()})
         return [
-            {site: int(count[i]) for site, count in named.items() if count[i]} for i in range(count)
+            {name: int(count[lane]) for name, count in named.items() if count[lane]}
+            for lane in range(lanes)
         ]
 
     def _counts(self, here: Sequence[Any], there: Sequence[Any]) -> Counts:

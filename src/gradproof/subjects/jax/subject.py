@@ -17,12 +17,12 @@ from gradproof.subjects.base import Codes, Floats, Places
 from gradproof.subjects.evaluator import Chunk, Evaluator
 from gradproof.subjects.jax import claims
 from gradproof.subjects.jax.arguments import EPS, spacing
+from gradproof.subjects.jax.autodiff import Reverse, slope
 from gradproof.subjects.jax.batches import MANY, SMALL
 from gradproof.subjects.jax.branches import Branches
 from gradproof.subjects.jax.findings import findings_about
 from gradproof.subjects.jax.function import Function
 from gradproof.subjects.jax.points import Points
-from gradproof.subjects.jax.reverse import Reverse, slope
 from gradproof.tree import entry_name
 
 

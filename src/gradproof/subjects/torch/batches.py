@@ -138,7 +138,8 @@ class Batches:
 
     def _run(self, lane: Callable[..., Tensor], batch: list[Tensor]) -> Floats:
         with self._function.fresh(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="There is a performance drop")
+            # On vmap's ways; what f itself warns of, its plain calls do too.
+            warnings.simplefilter("ignore")
             mapped = torch.func.vmap(lane, randomness="same")
             values: Floats = mapped(*batch).detach().cpu().numpy()
         return values
@@ -152,10 +153,13 @@ def _agree(values: Floats, plain: Floats, blur: float) -> bool:
 
 
 def is_own(error: Exception) -> bool:
-    """Whether an exception was raised by a statement of f's own code, not by what vmap cannot take.
+    """Whether an exception was raised by a statement of f's own code, or is none of f's business.
 
-    Those that say that a point is outside of f's domain are not meant.
+    The others come from PyTorch: vmap cannot take f, or an operation refuses a number. Those that
+    say that a point is outside of f's domain are not f's own either.
     """
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
     trace = error.__traceback__
     if trace is None or error.__context__ is not None or isinstance(error, OUTSIDE):
         return False

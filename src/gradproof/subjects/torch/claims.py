@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import reprlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -83,7 +84,9 @@ def forward_slope(
     function: Function, cotangent: Cotangent, direction: Sequence[Floats]
 ) -> float | None:
     """The derivative along a direction by forward mode; None where some operation has none."""
-    with function.fresh(), forward_ad.dual_level():
+    with function.fresh(), forward_ad.dual_level(), warnings.catch_warnings():
+        # PyTorch's own imports for forward mode warn of its own deprecated parts.
+        warnings.simplefilter("ignore", DeprecationWarning)
         values = {}
         for tensor, way, shape in zip(function.tensors, direction, function.shapes, strict=True):
             # A copy: what f does in place it does to the tangent too.

@@ -140,15 +140,19 @@ class TorchSubject(Evaluator):
 
     def claims(self, grad: object, *, at: Sequence[Floats] | None = None) -> tuple[Floats, ...]:
         """The gradient by autograd, or the one that `grad` claims (see `Subject`)."""
+        if grad is None and self._disconnected is None:
+            self._disconnected = self._find_disconnected()
         with self._function.at(self.point if at is None else at):
-            if grad is None:
-                if self._disconnected is None:
-                    self._disconnected = self._find_disconnected()
-                gradient, self.claim_spacing = derived(self._function, self.cotangent)
-            else:
-                gradient, self.claim_spacing = claimed(
-                    grad, self._function, self.cotangent, self._outputs
+            try:
+                gradient, self.claim_spacing = (
+                    derived(self._function, self.cotangent)
+                    if grad is None
+                    else claimed(grad, self._function, self.cotangent, self._outputs)
                 )
+            except RuntimeError as error:
+                if at is None or is_own(error):
+                    raise
+                raise ArithmeticError(f"outside of f's domain: {error}") from error
         return gradient
 
     def describe(self, tensor: int, index: int) -> str:
@@ -249,6 +253,10 @@ class TorchSubject(Evaluator):
         except InputError:
             raise
         except OUTSIDE:
+            return np.nan
+        except RuntimeError as error:
+            if is_own(error):
+                raise
             return np.nan
 
     def _one_by_one(self, points: Sequence[Floats]) -> Floats:

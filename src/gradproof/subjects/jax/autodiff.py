@@ -1,4 +1,4 @@
-"""JAX's own gradient, by reverse mode, and its slope along a direction, by forward mode."""
+"""JAX's own derivatives: the gradient by reverse mode, a slope by forward mode."""
 
 from __future__ import annotations
 
@@ -58,15 +58,20 @@ class Reverse:
 
 def slope(function: Function, values: Arrays, direction: Arrays) -> list[NDArray[Any]] | None:
     """The change of every output along a direction; None where f has no rule for it."""
+
+    def change(values: list[Any], direction: list[Any]) -> list[jax.Array]:
+        along = jax.jvp(lambda *v: function.flat(v), values, direction)[1]
+        return list(along)
+
+    arrays = [[jnp.asarray(v) for v in side] for side in (values, direction)]
     try:
-        _, change = jax.jvp(
-            lambda *v: function.flat(v),
-            [jnp.asarray(v) for v in values],
-            [jnp.asarray(d) for d in direction],
-        )
+        try:
+            found = jax.jit(change)(*arrays)
+        except Exception:  # f may look at numbers
+            found = change(*arrays)
     except (TypeError, ValueError, NotImplementedError):
         return None
-    return [np.asarray(c) for c in change]
+    return [np.asarray(c) for c in found]
 
 
 def _shown(jaxpr: Any) -> str:

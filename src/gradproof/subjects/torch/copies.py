@@ -33,6 +33,7 @@ class Copier:
         self.modules: dict[str, nn.Module] = {}
         self.generators: list[tuple[torch.Generator, Tensor]] = []
         self.promoted = False
+        self._hooked: list[tuple[Tensor, Tensor]] = []
         self._promote = promote
         self._memo: dict[int, Any] = {}
         self._alive: list[Any] = []  # an id is good only as long as its object lives
@@ -47,6 +48,7 @@ class Copier:
             self._module(value, name)
         elif isinstance(value, Tensor):
             self._memo[key] = self._tensor(value)
+            self._hooked.append((value, self._memo[key]))
         elif isinstance(value, torch.Generator):
             twin = value.clone_state()
             self.generators.append((twin, twin.get_state()))
@@ -67,6 +69,13 @@ class Copier:
         else:
             return value
         return self._memo[key]
+
+    def hook(self) -> None:
+        """Give the copies the hooks that change a tensor's gradient, once they require one."""
+        for original, twin in self._hooked:
+            if twin.requires_grad:
+                for hook in (original._backward_hooks or {}).values():
+                    twin.register_hook(hook)  # type: ignore[no-untyped-call]
 
     def _container(self, value: Any, name: str) -> Any:
         if isinstance(value, dict):
@@ -92,6 +101,7 @@ class Copier:
             held = {k: v for k, v in vars(part).items() if isinstance(v, Tensor)}
             for key, tensor in held.items():
                 vars(part)[key] = self._widened(tensor)
+        self._hooked += zip(module.parameters(), twin.parameters(), strict=True)
         if self._promote:
             twin._apply(self._widened)  # type: ignore[no-untyped-call]
         self.modules[name] = twin

@@ -52,6 +52,7 @@ class Function:
         self._loss = None if loss is None else copier(loss, "loss")
         self.module = self._f if isinstance(self._f, nn.Module) else None
         self.arguments = Arguments(f, self.module, x, kwargs, copier)
+        copier.hook()
         self.names, self.tensors = self.arguments.names, self.arguments.tensors
         self.expanded = self.arguments.expanded
         self.modules = copier.modules

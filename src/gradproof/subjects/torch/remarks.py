@@ -58,6 +58,16 @@ def about_memory(function: Function) -> Iterator[Finding]:
         yield Finding("expanded", message, evidence={"tensors": function.expanded})
 
 
+def about_padding(names: list[str]) -> Iterator[Finding]:
+    """On rows that have no gradient by design."""
+    if names:
+        message = (
+            f"the row padding_idx of {', '.join(names)} is taken for a constant, as autograd takes "
+            "it by design"
+        )
+        yield Finding("padding", message, evidence={"tensors": tuple(names)})
+
+
 def about_randomness(function: Function) -> Iterator[Finding]:
     """On random numbers, drawn alike at every evaluation."""
     if not function.is_random:

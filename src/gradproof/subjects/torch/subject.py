@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gradproof._errors import InputError
@@ -21,6 +22,7 @@ from gradproof.subjects.torch.claims import EPS, claimed, derived, detached, for
 from gradproof.subjects.torch.function import Function
 from gradproof.subjects.torch.modules import differing_modules, joined
 from gradproof.subjects.torch.outputs import Cotangent, differentiable, to_array
+from gradproof.subjects.torch.padding import padding_rows
 from gradproof.subjects.torch.surroundings import surroundings
 from gradproof.tree import entry_name
 
@@ -79,6 +81,8 @@ class TorchSubject(Evaluator):
         self.value_spacing = max(spacing(outputs[path]) for path in self.cotangent.weights)
         self.claim_spacing = EPS
         self._disconnected: tuple[str, ...] | None = None
+        #: Entries that are taken for constants.
+        self._held: dict[int, NDArray[np.bool_]] = {}
         self._batches = Batches(function, lambda: self.cotangent)
         self._rng = np.random.default_rng(seed)
         self._here: Branches | None = None
@@ -99,6 +103,8 @@ class TorchSubject(Evaluator):
             rows = np.flatnonzero(places.tensor == tensor)
             index = places.index[rows]
             moved = self.point[tensor][index] + offsets[rows]
+            if tensor in self._held:
+                moved = np.where(self._held[tensor][index], self.point[tensor][index], moved)
             values[rows] = self._entries(tensor, index, moved)
         return values
 
@@ -109,12 +115,14 @@ class TorchSubject(Evaluator):
 
         def points(chunk: Chunk) -> list[Floats]:
             which, steps = chunk
-            pairs = zip(base, directions, strict=True)
-            return [
+            moved = [
                 (start if start.ndim == 1 else start[lanes[which]])
                 + steps[:, None] * way[lanes[which]]
-                for start, way in pairs
+                for start, way in zip(base, directions, strict=True)
             ]
+            for tensor, held in self._held.items():
+                moved[tensor][:, held] = self.point[tensor][held]
+            return moved
 
         def one(chunk: Chunk) -> Floats:
             return self._one_by_one(points(chunk))
@@ -142,6 +150,8 @@ class TorchSubject(Evaluator):
         """The gradient by autograd, or the one that `grad` claims (see `Subject`)."""
         if grad is None and self._disconnected is None:
             self._disconnected = self._find_disconnected()
+            gradient, _ = derived(self._function, self.cotangent)
+            self._held = padding_rows(self._function.modules, self._function.tensors, gradient)
         with self._function.at(self.point if at is None else at):
             try:
                 gradient, self.claim_spacing = (
@@ -165,6 +175,7 @@ class TorchSubject(Evaluator):
         return (
             *remarks.about_precision(function, self._outputs, self._refused),
             *remarks.about_memory(function),
+            *remarks.about_padding([self.names[k] for k in self._held]),
             *remarks.about_randomness(function),
             *remarks.about_batches(self._batches),
             *remarks.about_outputs(self._disconnected or ()),
@@ -176,7 +187,10 @@ class TorchSubject(Evaluator):
 
     def forward_slope(self, direction: Sequence[Floats]) -> float | None:
         """The derivative along a direction by forward mode (see `Subject`)."""
-        return forward_slope(self._function, self.cotangent, direction)
+        ways = [way.copy() for way in direction]
+        for tensor, held in self._held.items():
+            ways[tensor][held] = 0.0
+        return forward_slope(self._function, self.cotangent, ways)
 
     def crossings_along(
         self, directions: Sequence[Floats], offsets: Floats

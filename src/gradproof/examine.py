@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from gradproof.coverage import entries as coverage_entries
+from gradproof.coverage.asking import request_of, sampler_of
 from gradproof.coverage.climb import climb, ladders, look_again
-from gradproof.coverage.probe import Probes, probe, root_mean_square, scales
+from gradproof.coverage.probe import Probes, probe, scales
 from gradproof.coverage.request import Numeric, Request
 from gradproof.diagnosis.preflight import Claim, Value, look_at_claim, look_at_value
 from gradproof.diagnosis.second_opinion import compare_modes
 from gradproof.numerics.noise import floor
-from gradproof.numerics.sampling import Floats, Lanes, Sampler
+from gradproof.numerics.sampling import Sampler
 from gradproof.outcome.assemble import empty_report, make_report, with_findings
 from gradproof.outcome.stepping import rows_of
 from gradproof.outcome.trial import Settings, Trial
@@ -66,7 +66,7 @@ def compare(
     scale = scales(subject.point)
     probes = probe(subject, scale, claim.gradient, claim.rounding, value.value, PROBES, rng)
     noise = max(probes.noise, value.jitter, float(floor(np.array([value.value]))[0]))
-    request = request_of(subject, places, scale, claim)
+    request = request_of(subject, places, scale, claim.gradient, claim.rounding)
     sampler = sampler_of(subject, places)
     numeric = climb(
         sampler, request, value=value.value, noise=noise, resolution=settings.resolution
@@ -90,38 +90,6 @@ def places_of(subject: Subject, settings: Settings) -> Places:
         return coverage_entries.full(sizes)
     # A generator of its own: every term of a sum draws the same entries.
     return coverage_entries.sample(sizes, settings.samples, np.random.default_rng(settings.seed))
-
-
-def request_of(subject: Subject, places: Places, scale: Sequence[Floats], claim: Claim) -> Request:
-    """What is to be found at these places, and what is claimed there."""
-
-    def pick(tensors: Sequence[Floats]) -> Floats:
-        offsets = np.cumsum([0, *(len(t) for t in tensors[:-1])])
-        chosen: Floats = np.concatenate(tensors)[offsets[places.tensor] + places.index]
-        return chosen
-
-    moves = [g * s for g, s in zip(claim.gradient, scale, strict=True)]
-    typical = [root_mean_square(m[np.isfinite(m)]) / s for m, s in zip(moves, scale, strict=True)]
-    return Request(
-        center=pick(subject.point),
-        scale=pick(scale),
-        wide=pick(
-            [np.fmax(s, root_mean_square(x)) for s, x in zip(scale, subject.point, strict=True)]
-        ),
-        claim=pick(claim.gradient),
-        rounding=pick(claim.rounding),
-        typical=pick(typical),
-        group=places.tensor,
-    )
-
-
-def sampler_of(subject: Subject, places: Places) -> Sampler:
-    """Values of f with the entry at a lane's place moved."""
-
-    def at_entries(lanes: Lanes, offsets: Floats, /) -> Floats:
-        return subject.at_entries(places[lanes], offsets)
-
-    return at_entries
 
 
 def _climb_the_widest(sampler: Sampler, request: Request, numeric: Numeric, value: float) -> None:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradproof._errors import InputError
+from gradproof.coverage.asking import request_of, sampler_of
 from gradproof.coverage.climb import ladders
 from gradproof.coverage.probe import scales
 from gradproof.diagnosis.preflight import Claim, look_at_claim, look_at_value
-from gradproof.examine import compare, examine, places_of, request_of, sampler_of
+from gradproof.examine import compare, examine, places_of
 from gradproof.numerics.estimate import Status, code
 from gradproof.numerics.extrapolation import SIGMAS
 from gradproof.numerics.sampling import Floats
@@ -114,7 +115,7 @@ def _slopes(
 
     Where there is none, nothing is known: 0 with an infinite bar.
     """
-    request = request_of(subject, places, scale, claim)
+    request = request_of(subject, places, scale, claim.gradient, claim.rounding)
     every = np.arange(len(places))
     found = ladders(sampler_of(subject, places), request, every, subject.value(), None)
     is_known = np.isfinite(found.value)

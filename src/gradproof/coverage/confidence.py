@@ -1,11 +1,11 @@
 """What probes that agree say about an error that they did not see.
 
-Let e be the error of a claimed gradient (claimed - true), each entry times the size of the move that
-a probe makes there, and v a vector of independent standard normal numbers. The probe's gap between
-claim and difference is v.e up to the probe's own error, and v.e ~ N(0, |e|^2). A probe passes when
-the gap is within its bar b; since the numeric value may itself be off by b, it passes at most when
-|v.e| <= 2 b. So k independent probes that pass miss an error of norm |e| with a probability of at
-most
+Let e be the error of a claimed gradient (claimed - true), each entry times the size of the move
+that a probe makes there, and v a vector of independent standard normal numbers. The probe's gap
+between claim and difference is v.e up to the probe's own error, and v.e ~ N(0, |e|^2). A probe
+passes when the gap is within its bar b; since the numeric value may itself be off by b, it passes
+at most when |v.e| <= 2 b. So k independent probes that pass miss an error of norm |e| with a
+probability of at most
 
     P(miss) <= prod_j P(|N(0, 1)| <= 2 b_j / |e|),
 

@@ -1,0 +1,189 @@
+"""A whole gradient certified by a few random directions, to a stated limit at a stated confidence.
+
+The first direction climbs a ladder, which measures f's noise and finds a step at which neither
+truncation nor rounding says much. At that step the others take one pair of evaluations each: claim
+and difference come from different code and do not agree by accident. What disagrees climbs a ladder
+of its own, twice on different steps, before it counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradproof.coverage.branches import clear_along
+from gradproof.coverage.confidence import probes_for, undetected
+from gradproof.coverage.directions import Direction, Line, draw, sizes_of
+from gradproof.numerics.estimate import Estimates, Status, code
+from gradproof.numerics.sampling import Floats
+
+#: The longest step along a direction, in units of the entries' sizes, and the largest of the
+#: regular rungs of a ladder for a scale of 1.
+LONGEST = 0.25
+TOP_RUNG = 0.26
+#: A second pair is this much shorter.
+SHORTER = 0.125
+#: Steps of a second ladder, relative to the first.
+OTHER_STEPS = 0.61
+#: A tensor whose every move changes f by less than this part of what the others do has no effect.
+NEGLIGIBLE = 1e-6
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One direction: claim, difference, and by how much they may differ; infinite: it says nothing.
+
+    `step` is the one at which they were compared, `tensor` the one that it was confined to.
+    """
+
+    analytic: float
+    numeric: float
+    bar: float
+    step: float
+    tensor: int | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the claim fits."""
+        return abs(self.analytic - self.numeric) <= self.bar
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What random directions say of a gradient.
+
+    Attributes:
+        probes: all of them.
+        limit: per tensor, the smallest relative error of its gradient (Euclidean norm, entries
+            times their sizes) that would have been missed with a probability of alpha.
+        negligible: per tensor, whether it has no effect on f to speak of, as claimed.
+        sizes: how far the directions move each entry.
+        contradiction: a direction along which the claim is wrong, None if there is none.
+        step: the step at which that was seen.
+        noise: of f's values.
+        reach: the longest step at which f is known to be smooth.
+    """
+
+    probes: tuple[Probe, ...]
+    limit: Floats
+    negligible: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    sizes: tuple[Floats, ...]
+    contradiction: tuple[Floats, ...] | None
+    step: float
+    noise: float
+    reach: float
+
+
+@np.errstate(all="ignore")
+def certify(
+    line: Line,
+    scale: Sequence[Floats],
+    *,
+    alpha: float,
+    resolution: float,
+    rng: np.random.Generator,
+) -> Certificate:
+    """Probe all tensors together, and by themselves those that the others hide.
+
+    Args:
+        line: the function and its claimed gradient.
+        scale: the entries' surroundings, per tensor.
+        alpha: the probability with which an error beyond the limit may be missed.
+        resolution: the relative limit to be reached for every tensor.
+        rng: for the directions.
+    """
+    sizes = sizes_of(scale)
+    count = probes_for(alpha)
+    prober = _Prober(line)
+    probes: list[Probe] = []
+    contradiction = None
+    for _ in range(count):
+        direction = draw(sizes, rng)
+        probes.append(prober.probe(direction))
+        if not probes[-1].agrees:
+            contradiction = direction
+            break
+    shares = np.array([np.linalg.norm(g * s) for g, s in zip(line.gradient, sizes, strict=True)])
+    bars = [p.bar for p in probes]
+    least = np.full(len(sizes), undetected(bars, alpha))
+    for k in np.flatnonzero(~(least <= resolution * shares)).tolist():
+        if contradiction is not None:
+            break
+        own = _Prober(line, k)
+        mine: list[Probe] = []
+        for _ in range(count):
+            direction = draw(sizes, rng, only=k)
+            mine.append(own.probe(direction))
+            if not mine[-1].agrees:
+                contradiction, prober = direction, own
+                break
+        probes += mine
+        least[k] = min(least[k], undetected([p.bar for p in mine], alpha))
+    everything = float(np.linalg.norm(shares))
+    return Certificate(
+        probes=tuple(probes),
+        limit=np.where(shares > 0.0, least / shares, np.inf),
+        negligible=np.fmax(least, shares) <= NEGLIGIBLE * everything,
+        sizes=sizes,
+        contradiction=contradiction,
+        step=prober.step,
+        noise=prober.noise,
+        reach=prober.reach,
+    )
+
+
+class _Prober:
+    """Probes one after the other; what the first ladder finds out serves the others."""
+
+    def __init__(self, line: Line, tensor: int | None = None) -> None:
+        self.step = np.nan
+        self.noise = 0.0
+        self.reach = LONGEST
+        self._line, self._tensor = line, tensor
+
+    def probe(self, direction: Direction) -> Probe:
+        """A pair or two where the step is known, else, or if they do not agree, ladders."""
+        if np.isfinite(self.step):
+            for step in (self.step, SHORTER * self.step):
+                slopes = self._line.pairs([direction], step, self.noise)
+                found = self._probe(slopes.analytic[0], slopes.numeric[0], slopes.bar[0], step)
+                if found.agrees:
+                    return found
+        return self._climb(direction)
+
+    def _climb(self, direction: Direction) -> Probe:
+        """A ladder; a second one on other steps before a claim is called wrong."""
+        analytic, own = self._line.claimed(direction)
+        ways = [d[None] for d in direction]
+        clear = float(clear_along(self._line.subject, ways, np.array([LONGEST]))[0])
+        found = self._probe(analytic, np.nan, np.inf, np.nan)
+        for factor in (1.0, OTHER_STEPS):
+            ladder = self._line.ladder(direction, factor * clear / TOP_RUNG)
+            if ladder.status[0] != code(Status.SMOOTH):
+                # Along a direction through kinks the slope is a mean of two: it says nothing.
+                return self._probe(analytic, float(ladder.value[0]), np.inf, np.nan)
+            self.noise = max(self.noise, float(ladder.noise[0]))
+            step = _best_step(ladder)
+            bar = float(ladder.error[0]) + own
+            found = self._probe(analytic, float(ladder.value[0]), bar, step)
+            self.step = float(np.fmin(self.step, step))
+            self.reach = min(self.reach, float(ladder.reach[0]))
+            if found.agrees:
+                return found
+        return found
+
+    def _probe(self, analytic: float, numeric: float, bar: float, step: float) -> Probe:
+        if not np.isfinite(analytic):
+            bar = 0.0  # a claim that is no number is wrong whatever the slope
+        return Probe(float(analytic), float(numeric), float(bar), float(step), self._tensor)
+
+
+def _best_step(ladder: Estimates) -> float:
+    """The longest step at which the plain difference is off by less than its rounding."""
+    slopes, steps = ladder.ladder.central()[0], ladder.ladder.steps[0]
+    rounding = ladder.ladder.level(ladder.noise)[0] / steps
+    fits = np.abs(slopes - ladder.value[0]) <= rounding + ladder.error[0]
+    fits &= np.isfinite(slopes)
+    return float(steps[fits].max()) if fits.any() else float(ladder.step[0])

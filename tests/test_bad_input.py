@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.full import check
 
-from gradproof import InputError, Report, check
+from gradproof import InputError, Report
 
 Vector = npt.NDArray[Any]
 Function = Callable[[Any], Any]

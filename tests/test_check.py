@@ -8,15 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.full import assert_gradients, check
 
-from gradproof import (
-    GradientMismatch,
-    Inconclusive,
-    InputError,
-    Report,
-    assert_gradients,
-    check,
-)
+from gradproof import GradientMismatch, Inconclusive, InputError, Report
 from gradproof.tree import flatten
 
 Vector = npt.NDArray[np.float64]
@@ -314,9 +308,10 @@ def test_sample_finds_an_error_in_all_of_one_tensor(seed: int) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"coverage": "probe"}, "coverage='probe', which is still to come"),
-        ({"coverage": "all"}, "Expected coverage='full' or 'sample' but got 'all'"),
-        ({"coverage": None}, "Expected coverage='full' or 'sample' but got None"),
+        ({"coverage": "all"}, "Expected coverage='probe', 'sample' or 'full' but got 'all'"),
+        ({"coverage": None}, "Expected coverage='probe', 'sample' or 'full' but got None"),
+        ({"confidence": 1.0}, "Expected a number from 0.5 to below 1 but got confidence=1.0"),
+        ({"confidence": "high"}, "Expected a number from 0.5 to below 1 but got confidence='high'"),
         ({"samples": 0}, "Expected a positive integer but got samples=0"),
         ({"samples": 1.5}, "Expected a positive integer but got samples=1.5"),
         ({"samples": True}, "Expected a positive integer but got samples=True"),

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.full import check
 
-from gradproof import InputError, check
+from gradproof import InputError
 
 Vector = npt.NDArray[np.float64]
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from gradproof import check
+from tests.full import check
 
 Function = Callable[[Any], Any]
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.full import check
 
-from gradproof import check, examine
+from gradproof import examine
 from gradproof.coverage.probe import Probes
 
 Array = NDArray[np.float64]

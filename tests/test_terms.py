@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.full import check
 
-from gradproof import InputError, check
+from gradproof import InputError
 
 X = np.array([0.1, -0.4, 0.7, 0.2])
 DATA = np.random.default_rng(0).normal(size=(8, 4))

@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.full import check
 
-from gradproof import check
 from gradproof.coverage.request import Numeric, Request
 from gradproof.numerics.estimate import Status, code
+from gradproof.numerics.sampling import EPS
 from gradproof.report.entries import VERDICTS
 from gradproof.verdict import (
     BETWEEN,
@@ -41,6 +42,7 @@ def judged(
     scale: float = 1.0,
     variation: float = 1.0,
     value: float = 1.0,
+    unit: float = EPS,
 ) -> tuple[str, int]:
     """Verdict and reason's code of an entry beside a sound one of typical size."""
 
@@ -55,6 +57,7 @@ def judged(
         rounding=both(rounding, 0.0),
         typical=np.full(2, typical),
         group=np.zeros(2, dtype=np.intp),
+        unit=np.full(2, unit),
     )
     found = Numeric(
         value=both(numeric, typical),

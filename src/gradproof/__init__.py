@@ -1,6 +1,7 @@
 """Proofreads gradients: is this gradient right, how sure is that, and where is it wrong?"""
 
 import importlib
+import random
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,12 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    state = random.getstate()
+    try:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    finally:
+        # rich draws a number when it is imported; the caller's random numbers stay what they were.
+        random.setstate(state)
     globals()[name] = value
     return value
 

@@ -13,20 +13,21 @@ from gradproof._errors import InputError
 from gradproof.outcome.trial import Settings
 from gradproof.subjects.base import Subject
 
-COVERAGES = ("full", "sample")
+COVERAGES = ("probe", "sample", "full")
 
 
 def validate(settings: Settings) -> None:
     """Refuse settings that make no sense."""
-    if settings.coverage == "probe":
-        raise InputError(
-            "Expected coverage='full' or 'sample' but got coverage='probe', which is still to come"
-        )
     if settings.coverage not in COVERAGES:
-        raise InputError(f"Expected coverage='full' or 'sample' but got {settings.coverage!r}")
+        raise InputError(
+            f"Expected coverage='probe', 'sample' or 'full' but got {settings.coverage!r}"
+        )
     samples, resolution, seed = settings.samples, settings.resolution, settings.seed
     demand(_is_integer(samples) and samples > 0, "a positive integer", "samples", samples)
     demand(_is_integer(seed) and seed >= 0, "an integer that is not negative", "seed", seed)
+    confidence = settings.confidence
+    is_confidence = isinstance(confidence, numbers.Real) and 0.5 <= confidence < 1.0
+    demand(is_confidence, "a number from 0.5 to below 1", "confidence", confidence)
     is_resolution = isinstance(resolution, numbers.Real) and 0.0 < resolution < 1.0
     demand(is_resolution, "a number between 0 and 1", "resolution", resolution)
     steps = settings.steps
@@ -56,6 +57,18 @@ def validate_terms(terms: object) -> None:
         is_pair = isinstance(term, tuple) and len(term) in (2, 3) and callable(term[0])
         expected = "a function or a tuple (function, gradient) or (function, gradient, f_batch)"
         demand(callable(term) or is_pair, expected, f"terms[{name!r}]", term)
+
+
+def validate_budget(max_evaluations: object, max_seconds: object) -> None:
+    """Refuse budgets that are none."""
+    is_count = max_evaluations is None or (_is_integer(max_evaluations) and max_evaluations > 0)  # type: ignore[operator]
+    demand(is_count, "a positive integer or None", "max_evaluations", max_evaluations)
+    is_time = max_seconds is None or (
+        isinstance(max_seconds, numbers.Real)
+        and not isinstance(max_seconds, bool)
+        and float(max_seconds) > 0.0
+    )
+    demand(is_time, "a positive number or None", "max_seconds", max_seconds)
 
 
 def as_steps(customary: object) -> tuple[float, ...]:

@@ -11,13 +11,24 @@ from typing import Any
 import numpy as np
 
 from gradproof._errors import GradientMismatch, Inconclusive
-from gradproof.arguments import as_steps, demand, validate, validate_claim, validate_terms
+from gradproof.arguments import (
+    as_steps,
+    demand,
+    validate,
+    validate_budget,
+    validate_claim,
+    validate_terms,
+)
+from gradproof.diagnosis.preflight import look_at_value
 from gradproof.engines import Engine, serial
 from gradproof.examine import examine
+from gradproof.outcome.assemble import with_findings
 from gradproof.outcome.trial import Settings
+from gradproof.planning import advice_on, plan_of
 from gradproof.report.model import Report
 from gradproof.report.progress import OnProgress, progress_bar
 from gradproof.subjects.base import Subject
+from gradproof.subjects.budget import Budget
 from gradproof.subjects.choose import maker
 from gradproof.terms import Term, check_terms, with_terms
 
@@ -27,9 +38,10 @@ def check(
     x: Any,
     grad: Any = None,
     *,
-    coverage: str = "full",
+    coverage: str = "probe",
     samples: int = 20,
     resolution: float = 1e-3,
+    confidence: float = 1.0 - 1e-6,
     seed: int = 0,
     cotangent: Any = None,
     f_batch: Callable[[Any], Any] | None = None,
@@ -38,6 +50,8 @@ def check(
     steps: str | None = None,
     engine: Engine = serial,
     progress: bool | OnProgress = False,
+    max_evaluations: int | None = None,
+    max_seconds: float | None = None,
     kwargs: Mapping[str, Any] = MappingProxyType({}),
     loss: Callable[[Any], Any] | None = None,
     promote: bool = True,
@@ -61,9 +75,13 @@ def check(
             `grad(x, cotangent)` that returns the product of the cotangent with the Jacobian. With
             PyTorch and JAX it may be left out: automatic differentiation's own is checked. For a
             module it is {parameter's name: gradient}.
-        coverage: "full", every entry, or "sample".
+        coverage: "probe", random directions over all entries at once, at a cost that does not grow
+            with their number, and bisection to the entries that are wrong; "sample", some entries
+            of every tensor; or "full", every entry.
         samples: with "sample", entries drawn at random from every tensor.
-        resolution: relative error bar that an entry needs; a wider one is `unresolved`.
+        resolution: relative error bar that an entry needs; a wider one is `unresolved`. With
+            "probe", the relative error of a tensor's gradient that must not go unseen.
+        confidence: with "probe", the probability with which a larger error is caught.
         seed: for random directions, cotangents and samples.
         cotangent: what an array-valued `f` is contracted with, in its shape; random by default.
         f_batch: `f` at many points at once: every tensor gets a first axis, and so does the result.
@@ -77,6 +95,10 @@ def check(
             worst entry by default.
         engine: a map-like callable that runs chunks of evaluations.
         progress: True for a progress bar, or a callable that gets (done, expected).
+        max_evaluations: when f has been evaluated so often, what is known by then is reported, and
+            what is not is `unresolved`. The few calls that it takes to set `f` up (one or two; with
+            f_batch five, with JAX some for each function that is compiled) are made in any case.
+        max_seconds: the same with time; it is looked at between chunks of evaluations.
         kwargs: keyword arguments of `f`, for PyTorch and JAX.
         loss: a function of what `f` returns, for PyTorch and JAX; without it, and without
             `cotangent`, every output is given a random weight.
@@ -87,8 +109,11 @@ def check(
 
     >>> import numpy as np
     >>> report = check(lambda x: np.sum(np.sin(x)), np.ones(3), np.cos)
-    >>> report.verdict, report.tensors["x"].digits_agree.minimum > 8
+    >>> report.verdict, report.tensors["x"].detection_limit < 1e-6
     ('pass', True)
+    >>> report = check(lambda x: np.sum(np.sin(x)), np.ones(3), np.cos, coverage="full")
+    >>> report.tensors["x"].digits_agree.minimum > 8
+    True
     >>> check(lambda x: np.sum(np.sin(x)), np.ones(3), lambda x: -np.cos(x)).verdict
     'fail'
     """
@@ -97,12 +122,15 @@ def check(
         callable(progress) or isinstance(progress, bool), "a bool or callable", "progress", progress
     )
     validate_terms(terms)
-    settings = Settings(coverage, samples, resolution, seed, as_steps(customary), steps)
+    settings = Settings(coverage, samples, resolution, confidence, seed, as_steps(customary), steps)
     validate(settings)
     demand(isinstance(promote, bool), "a bool", "promote", promote)
+    validate_budget(max_evaluations, max_seconds)
+    budget = Budget(max_evaluations, max_seconds)
+    is_limited = max_evaluations is not None or max_seconds is not None
     rng = np.random.default_rng(seed)
     started = time.perf_counter()
-    make = maker(
+    make_any = maker(
         f,
         x,
         kwargs=kwargs,
@@ -111,16 +139,29 @@ def check(
         rng=rng,
         engine=None if engine is serial else engine,
     )
+
+    def make(
+        f: Callable[[Any], Any], f_batch: Callable[[Any], Any] | None, cotangent: Any = None
+    ) -> Subject:
+        made = make_any(f, f_batch, cotangent)
+        budget.include(made)
+        return made
+
     subject = make(f, f_batch, cotangent)
     validate_claim(subject, grad)
-    with subject.session(), progress_bar(progress) as on_progress:
-        expected = _cost(subject, settings)
-        subject.on_progress = lambda done: on_progress(done, expected)
-        report = examine(subject, grad, settings, rng)
-        parts = check_terms(terms, make, grad, subject, settings, rng)
+    with subject.session():
+        value = look_at_value(subject)
+        budget.pace = value.seconds
+        plan = plan_of(subject, settings, terms, value.seconds)
+        advice = advice_on(plan, settings, has_budget=is_limited)
+        with progress_bar(progress, "; ".join([str(plan), *(a.message for a in advice)])) as tell:
+            budget.on_progress = lambda done: tell(done, plan.evaluations)
+            report = examine(subject, grad, settings, rng, value)
+            parts = check_terms(terms, make, grad, subject, settings, rng)
     if parts:
         report = with_terms(report, parts)
-    return replace(report, seconds=time.perf_counter() - started)
+    report = with_findings(report, advice)
+    return replace(report, seconds=time.perf_counter() - started, plan=plan)
 
 
 def assert_gradients(f: Callable[[Any], Any], x: Any, grad: Any = None, **options: Any) -> Report:
@@ -139,12 +180,3 @@ def assert_gradients(f: Callable[[Any], Any], x: Any, grad: Any = None, **option
     if report.verdict == "inconclusive":
         raise Inconclusive(str(report), report)
     return report
-
-
-def _cost(subject: Subject, settings: Settings) -> int:
-    """Evaluations to expect of a right, smooth gradient."""
-    sizes = [len(t) for t in subject.point]
-    entries = (
-        sum(sizes) if settings.coverage == "full" else sum(min(s, settings.samples) for s in sizes)
-    )
-    return 2 * entries + 100

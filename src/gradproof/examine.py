@@ -16,8 +16,10 @@ from gradproof.diagnosis.second_opinion import compare_modes
 from gradproof.numerics.noise import floor
 from gradproof.numerics.sampling import Sampler
 from gradproof.outcome.assemble import empty_report, make_report, with_findings
+from gradproof.outcome.budget import Lack, about_budget
 from gradproof.outcome.stepping import rows_of
 from gradproof.outcome.trial import Settings, Trial
+from gradproof.probing import examine_by_probes
 from gradproof.report.model import Finding, Report
 from gradproof.subjects.base import Places, Subject
 
@@ -27,16 +29,36 @@ PROBES = 2
 RECHECKED = 4096
 
 
-def examine(subject: Subject, grad: object, settings: Settings, rng: np.random.Generator) -> Report:
-    """Compare what `grad` claims with the subject's numerical derivatives."""
-    value = look_at_value(subject)
+def examine(
+    subject: Subject,
+    grad: object,
+    settings: Settings,
+    rng: np.random.Generator,
+    value: Value | None = None,
+) -> Report:
+    """Compare what `grad` claims with the subject's numerical derivatives.
+
+    Args:
+        subject: the function around its point.
+        grad: the claim.
+        settings: what the caller asked for.
+        rng: for directions.
+        value: what the pre-flight said of the function's value, where there has been one.
+    """
+    if value is None:
+        value = look_at_value(subject)
     if not value.is_usable:
         return empty_report(subject, settings, value)
     scale = scales(subject.point)
     claim = look_at_claim(subject, grad, scale, rng)
-    report = compare(subject, value, claim, places_of(subject, settings), settings, rng)
+    if settings.coverage == "probe":
+        report = examine_by_probes(subject, value, claim, scale, settings, rng)
+    else:
+        report = compare(subject, value, claim, places_of(subject, settings), settings, rng)
     # Drawn last, so that what was found before does not depend on it.
     more = compare_modes(subject, claim, scale, rng) if grad is None else []
+    if subject.exhausted is not None and not any(f.kind == "budget" for f in report.findings):
+        more.append(about_budget(subject, Lack.OF_EXTRAS))
     return replace(with_findings(report, more), evaluations=subject.evaluations)
 
 
@@ -72,13 +94,25 @@ def compare(
         sampler, request, value=value.value, noise=noise, resolution=settings.resolution
     )
     findings: list[Finding] = []
-    if is_complete and probes.contradict.all() and not numeric.confirmed.any():
+    # Where the budget ran out, the probes may lack values, and nothing more can be seen.
+    is_seen = subject.exhausted is None and probes.contradict.all()
+    if is_complete and is_seen and not numeric.confirmed.any():
         _climb_the_widest(sampler, request, numeric, value.value)
         if settings.coverage != "full" and not numeric.confirmed.any():
             again = probe(subject, scale, claim.gradient, claim.rounding, value.value, PROBES, rng)
-            findings += _about_probes(probes, again)
+            findings += _about_probes(probes, again) if subject.exhausted is None else []
     trial = Trial(
-        subject, value, claim, places, request, numeric, noise, probes.reach, steps, tuple(findings)
+        subject,
+        value,
+        claim,
+        places,
+        request,
+        numeric,
+        noise,
+        probes.reach,
+        steps,
+        tuple(findings),
+        sampler.lacking,
     )
     return make_report(trial, settings, rng)
 

@@ -20,8 +20,14 @@ SINGLE = 2.0**-23
 #: is claimed either.
 NEGLIGIBLE = 1e-6
 
-#: Why an entry got its verdict; positions are the reason codes.
-REASONS = (
+#: The same where f is given numbers coarser than doubles: so many of their spacings, but not more
+#: than the resolution asked for.
+NEGLIGIBLE_SPACINGS = 64.0
+#: Formats coarser than doubles, by the relative spacing of their numbers.
+FORMATS = {2.0**-23: "float32", 2.0**-10: "float16", 2.0**-7: "bfloat16"}
+
+#: Why an entry got its verdict.
+_SENTENCES = (
     "",
     "differs from the numeric value by more than its error bar; found twice, on different steps",
     "the analytic value is not a finite number",
@@ -34,9 +40,17 @@ REASONS = (
     "agrees to single precision; the numeric value is worth more digits than that",
     "kinks meet at the point: the analytic value is a slope of f right beside it",
     "acceptable by itself, but not together with the other entries at this kink",
+    "not evaluated: the budget ran out",
 )
 (MATCHES, DIFFERS, NOT_FINITE, OUTSIDE, BETWEEN, BLUNT, DISPUTED) = range(7)
-UNSEEN, IMPRECISE, BESIDE, JOINTLY_WRONG = range(len(REASONS) - 4, len(REASONS))
+UNSEEN, IMPRECISE, BESIDE, JOINTLY_WRONG, LACKING = range(len(_SENTENCES) - 5, len(_SENTENCES))
+#: Reasons that coarse numbers may be to blame for; their format is named then.
+_LIMITED = (BLUNT, DISPUTED, _SENTENCES.index(Status.UNRESOLVED.value))
+#: The sentences; positions are the reason codes.
+REASONS = (
+    *_SENTENCES,
+    *(f"{name} inputs: {_SENTENCES[r]}" for name in FORMATS.values() for r in _LIMITED),
+)
 _MATCH, _MISMATCH, _KINK, _UNRESOLVED = (
     VERDICTS.index(v) for v in ("match", "mismatch", "kink", "unresolved")
 )
@@ -50,12 +64,20 @@ class Judgement:
     reason: NDArray[np.intp]
 
 
-def judge(request: Request, numeric: Numeric, *, value: float, resolution: float) -> Judgement:
+def judge(
+    request: Request,
+    numeric: Numeric,
+    *,
+    value: float,
+    resolution: float,
+    lacking: NDArray[np.bool_] | None = None,
+) -> Judgement:
     """Compare every claim with its numeric value.
 
     A claim beyond the bar is a mismatch however wide the bar: being unresolved hides nothing. A
     bar is measured against the larger of the two values and against the tensor's typical value: an
-    entry near 0 in a tensor of ones need not have three digits of its own.
+    entry near 0 in a tensor of ones need not have three digits of its own. What the budget did not
+    suffice for, `lacking`, is unresolved whatever is known.
     """
     beyond = gap_beyond(request, numeric)
     bar = numeric.error + request.rounding
@@ -64,9 +86,8 @@ def judge(request: Request, numeric: Numeric, *, value: float, resolution: float
     at_kink = numeric.status == code(Status.KINK)
     with np.errstate(invalid="ignore"):
         blunt = ~(bar <= resolution * size)
-        unseen = (own <= bar) & (
-            bar * request.wide <= NEGLIGIBLE * _effect(request, numeric, value)
-        )
+        little = np.fmax(NEGLIGIBLE, np.fmin(NEGLIGIBLE_SPACINGS * request.unit, resolution))
+        unseen = (own <= bar) & (bar * request.wide <= little * _effect(request, numeric, value))
         imprecise = np.abs(request.claim - numeric.value) <= SINGLE * own
     verdict = np.full(len(bar), _MATCH, dtype=np.uint8)
     reason = np.full(len(bar), MATCHES, dtype=np.intp)
@@ -83,8 +104,10 @@ def judge(request: Request, numeric: Numeric, *, value: float, resolution: float
     rule((beyond > 1.0) & numeric.confirmed, _MISMATCH, DIFFERS)
     rule((beyond > 1.0) & numeric.confirmed & at_kink, _MISMATCH, OUTSIDE)
     rule((beyond > 1.0) & imprecise, _MATCH, IMPRECISE)
+    if lacking is not None:
+        rule(lacking, _UNRESOLVED, LACKING)
     rule(~np.isfinite(request.claim), _MISMATCH, NOT_FINITE)
-    return Judgement(verdict, reason)
+    return Judgement(verdict, _with_format(reason, request.unit))
 
 
 def overall(verdicts: Iterable[Verdict]) -> Verdict:
@@ -102,6 +125,16 @@ def of_tensor(verdict: NDArray[np.uint8]) -> Verdict:
     if (verdict == _MISMATCH).any():
         return "fail"
     return "inconclusive" if (verdict == _UNRESOLVED).any() else "pass"
+
+
+def _with_format(reason: NDArray[np.intp], unit: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Reason codes that name the format which sets the limit."""
+    named = reason.copy()
+    for spacing, name in FORMATS.items():
+        for limited in _LIMITED:
+            of_format = REASONS.index(f"{name} inputs: {_SENTENCES[limited]}")
+            named[(reason == limited) & (unit == spacing)] = of_format
+    return named
 
 
 def _effect(request: Request, numeric: Numeric, value: float) -> NDArray[np.float64]:

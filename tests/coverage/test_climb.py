@@ -46,6 +46,7 @@ def request(x: Vector, claim: Vector, **fields: Any) -> Request:
         "rounding": np.zeros(len(x)),
         "typical": np.full(len(x), np.sqrt(np.mean(claim[np.isfinite(claim)] ** 2))),
         "group": np.zeros(len(x), dtype=np.intp),
+        "unit": np.full(len(x), EPS),
     }
     return Request(**(values | fields))
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.full import check
 
-from gradproof import check
 from gradproof.coverage.entries import full
 from gradproof.coverage.kinks import JointTest, try_together
 from gradproof.subjects.numpy import ArraySubject

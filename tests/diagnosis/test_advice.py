@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.full import check
 
-from gradproof import Finding, check
+from gradproof import Finding
 from gradproof.diagnosis.advice import about_kinks, about_precision, about_start
 from gradproof.report.build import customary
 

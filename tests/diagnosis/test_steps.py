@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.full import check
 
-from gradproof import check
 from gradproof.diagnosis.steps import STEPS, step_table
 from gradproof.report.model import StepTable
 

@@ -4,8 +4,8 @@ About 20 s on one core, since 8 images are few and are evaluated in batches.
 """
 
 import pytest
+from tests.full import check
 
-from gradproof import check
 from gradproof.examples.setting import Setting, prepare
 
 IMAGES = 8

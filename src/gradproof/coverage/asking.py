@@ -8,7 +8,7 @@ import numpy as np
 
 from gradproof.coverage.probe import root_mean_square
 from gradproof.coverage.request import Request
-from gradproof.numerics.sampling import Floats, Lanes, Sampler
+from gradproof.numerics.sampling import Floats, Lanes
 from gradproof.subjects.base import Places, Subject
 
 
@@ -44,10 +44,32 @@ def request_of(
     )
 
 
-def sampler_of(subject: Subject, places: Places) -> Sampler:
+class EntrySampler:
+    """Values of f with the entry at a lane's place moved (see `Sampler`).
+
+    Attributes:
+        lacking: of which places the budget left values out; shape (places,).
+    """
+
+    def __init__(self, subject: Subject, places: Places) -> None:
+        self.lacking = np.zeros(len(places), dtype=np.bool_)
+        self._subject, self._places = subject, places
+
+    def __call__(self, lanes: Lanes, offsets: Floats, /) -> Floats:
+        """One value per lane and offset."""
+        subject, places = self._subject, self._places
+        if subject.can_afford(len(lanes)):
+            order = np.arange(len(lanes))
+        else:
+            # One lane after the other, so that what is left suffices for some of them.
+            order = np.argsort(lanes, kind="stable")
+        refused, values = subject.refused, np.empty(len(lanes))
+        values[order] = subject.at_entries(places[lanes[order]], offsets[order])
+        if subject.refused > refused:
+            self.lacking[lanes[np.isnan(values)]] = True
+        return values
+
+
+def sampler_of(subject: Subject, places: Places) -> EntrySampler:
     """Values of f with the entry at a lane's place moved."""
-
-    def at_entries(lanes: Lanes, offsets: Floats, /) -> Floats:
-        return subject.at_entries(places[lanes], offsets)
-
-    return at_entries
+    return EntrySampler(subject, places)

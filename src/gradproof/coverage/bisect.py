@@ -45,11 +45,13 @@ class Culprits:
         entries: single entries.
         dense: tensors that are wrong all over.
         pieces: pieces in which the error is, but in neither of whose halves it could be seen.
+        unsearched: pieces in which it is, and that the budget did not suffice to search.
     """
 
     entries: tuple[Piece, ...]
     dense: tuple[int, ...]
     pieces: tuple[Piece, ...]
+    unsearched: tuple[Piece, ...] = ()
 
 
 #: A node of the tree: a piece of a tensor, or several nodes in order.
@@ -75,6 +77,8 @@ def bisect(
     while open_:
         halves = [half for node in open_ for half in _halves(node)]
         wrong = iter(_is_wrong(line, halves, direction, step, noise))
+        if line.subject.exhausted is not None:
+            break
         following: list[Node] = []
         for node in open_:
             found = [half for half in _halves(node) if next(wrong)]
@@ -92,6 +96,7 @@ def bisect(
         tuple(outside),
         tuple(sorted(dense)),
         tuple(p for p in lost if p.tensor not in dense and len(p)),
+        tuple(p for node in open_ for p in _pieces(node) if len(p)),
     )
 
 

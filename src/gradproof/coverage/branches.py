@@ -66,7 +66,8 @@ def clear_steps(crossings: Crossings, longest: Floats) -> Floats:
     while (open_ := np.flatnonzero(high - low > 1)).size:
         middle = (low[open_] + high[open_]) // 2
         clear = _is_clear(crossings, open_, longest[open_] * FACTOR ** -middle.astype(float))
-        assert clear is not None
+        if clear is None:  # the budget ran out
+            break
         high[open_[clear]], low[open_[~clear]] = middle[clear], middle[~clear]
     # A kink right at the point is crossed by every step.
     result: Floats = np.where(high < STEPS, longest * FACTOR ** -high.astype(float), longest)

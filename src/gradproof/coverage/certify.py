@@ -15,7 +15,7 @@ import numpy as np
 
 from gradproof.coverage.branches import clear_along
 from gradproof.coverage.confidence import probes_for, undetected
-from gradproof.coverage.directions import Direction, Line, draw, sizes_of
+from gradproof.coverage.directions import GRID, Direction, Line, draw, sizes_of
 from gradproof.numerics.estimate import Estimates, Status, code
 from gradproof.numerics.sampling import Floats
 
@@ -83,6 +83,7 @@ def certify(
     *,
     alpha: float,
     resolution: float,
+    apart: frozenset[int] = frozenset(),
     rng: np.random.Generator,
 ) -> Certificate:
     """Probe all tensors together, and by themselves those that the others hide.
@@ -92,9 +93,11 @@ def certify(
         scale: the entries' surroundings, per tensor.
         alpha: the probability with which an error beyond the limit may be missed.
         resolution: the relative limit to be reached for every tensor.
+        apart: tensors that are known to be wrong, and are left out.
         rng: for the directions.
     """
-    sizes = sizes_of(scale)
+    sizes = tuple(s * (k not in apart) for k, s in enumerate(sizes_of(scale)))
+    # A tensor may be judged by all probes or by its own: each has half of the misses.
     count = probes_for(alpha)
     prober = _Prober(line)
     probes: list[Probe] = []
@@ -102,26 +105,35 @@ def certify(
     for _ in range(count):
         direction = draw(sizes, rng)
         probes.append(prober.probe(direction))
+        if line.subject.exhausted is not None:  # then this one lacks values
+            probes.pop()
+            break
         if not probes[-1].agrees:
             contradiction = direction
             break
     shares = np.array([np.linalg.norm(g * s) for g, s in zip(line.gradient, sizes, strict=True)])
-    bars = [p.bar for p in probes]
-    least = np.full(len(sizes), undetected(bars, alpha))
+    everything = float(np.linalg.norm(shares))
+    least = np.full(len(sizes), undetected([p.bar for p in probes], 0.5 * alpha, GRID))
     for k in np.flatnonzero(~(least <= resolution * shares)).tolist():
-        if contradiction is not None:
+        if k in apart or len(sizes[k]) == 0:
+            continue
+        if contradiction is not None or line.subject.exhausted is not None:
             break
-        own = _Prober(line, k)
+        own = _Prober(line, k, prober.noise)
+        if max(least[k], shares[k]) <= NEGLIGIBLE * everything and own.is_still(sizes[k]):
+            continue
         mine: list[Probe] = []
         for _ in range(count):
             direction = draw(sizes, rng, only=k)
             mine.append(own.probe(direction))
+            if line.subject.exhausted is not None:
+                mine.pop()
+                break
             if not mine[-1].agrees:
                 contradiction, prober = direction, own
                 break
         probes += mine
-        least[k] = min(least[k], undetected([p.bar for p in mine], alpha))
-    everything = float(np.linalg.norm(shares))
+        least[k] = min(least[k], undetected([p.bar for p in mine], 0.5 * alpha, GRID))
     return Certificate(
         probes=tuple(probes),
         limit=np.where(shares > 0.0, least / shares, np.inf),

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from gradproof.coverage.pairs import CLEAR, settle_by_pairs
 from gradproof.coverage.request import Numeric, Request, gap_beyond
 from gradproof.numerics.estimate import Estimates, Status, code, estimate
-from gradproof.numerics.sampling import Floats, Lanes, Sampler
+from gradproof.numerics.sampling import EPS, Floats, Lanes, Sampler
 
 #: Ladders climbed at once: what bounds memory.
 BLOCK = 2048
 #: Entries of one tensor for which the second look is taken when many are wrong.
 SECOND_LOOKS = 48
+#: How many bars off a claim must be to be wrong where numbers are coarse: kinks that lie dense, or
+#: too near to be told from the noise, may hide from both looks.
+MARGIN_IF_COARSE = 1.5
 
 
 def climb(
@@ -121,13 +124,20 @@ def look_again(sampler: Sampler, request: Request, numeric: Numeric, value: floa
             numeric.variation[block],
             numeric.scale[block],
         )
-        repeated = gap_beyond(request.take(block), now) > 1.0
+        margin = np.where(request.unit[block] > EPS, MARGIN_IF_COARSE, 1.0)
+        repeated = gap_beyond(request.take(block), now) > margin
         numeric.confirmed[block] = repeated
         # The second look knows more (its noise is measured right there): it is what is reported
         # where the two looks differ about the claim, and where it is the sharper one.
         better = ~repeated | (again.error < numeric.error[block])
         better &= again.status != code(Status.UNRESOLVED)
         numeric.put(block[better], again, np.flatnonzero(better))
+    # Those that were not looked at again stand on what was seen of the others.
+    seen = np.bincount(
+        request.group[chosen], numeric.confirmed[chosen], minlength=request.group.max() + 1
+    )
+    rest = np.setdiff1d(beyond, chosen)
+    numeric.confirmed[rest] = seen[request.group[rest]] > 0
 
 
 def _rank_within_group(group: NDArray[np.intp]) -> NDArray[np.intp]:

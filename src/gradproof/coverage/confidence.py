@@ -1,20 +1,27 @@
 """What probes that agree say about an error that they did not see.
 
 Let e be the error of a claimed gradient (claimed - true), each entry times the size of the move
-that a probe makes there, and v a vector of independent standard normal numbers. The probe's gap
-between claim and difference is v.e up to the probe's own error, and v.e ~ N(0, |e|^2). A probe
-passes when the gap is within its bar b; since the numeric value may itself be off by b, it passes
-at most when |v.e| <= 2 b. So k independent probes that pass miss an error of norm |e| with a
-probability of at most
+that a probe makes there, and v a vector of independent standard normal numbers: then v.e has the
+distribution of |e| N(0, 1). A probe agrees when claim and difference are no farther apart than its
+bar b. The difference may be off by b itself, so a probe that agrees has |v.e| <= 2 b.
 
-    P(miss) <= prod_j P(|N(0, 1)| <= 2 b_j / |e|),
+Bars are not chosen beforehand: where a short look does not fit, a longer one with a wider bar may,
+and what follows from a product of probabilities would then be wrong (as it is for p-values that
+were picked). So the limit rests on the m-th smallest bar b_(m) of k alone. If an error e is missed
+though it lies beyond it, at least m of k independent products are small against |e|:
 
-which falls with |e|. The limit is the |e| at which it is alpha: larger errors are caught with a
-confidence of 1 - alpha. (Wolfe, Checking the calculation of gradients, ACM TOMS 8 (1982), uses one
-direction and no bar.)
+    P(at least m of k have |v.e| <= 2 b_(m), and 2 b_(m) < z |e|) <= P(Bin(k, p) >= m),
+    p = P(|N(0, 1)| <= z),
 
-It holds for each tensor by itself. With e = (e_T, e_rest) the two parts of v.e are independent
+whatever the bars depend on, since the event on the left lies in {at least m have |v.e| < z |e|}.
+With z such that the right hand side is a share alpha / 2^(k-m+1) of alpha, the limit is the least
+of 2 b_(m) / z over m: the shares add up to less than alpha. A probe that says nothing (its bar is
+infinite) may have been one that would have disagreed: it counts among the k.
+
+It holds for each tensor by itself. With e = (e_T, e_rest) the two parts of v.e are independent,
 and |e| >= |e_T|: whatever the other tensors' errors are, they only make a miss less likely.
+
+(Wolfe, Checking the calculation of gradients, ACM TOMS 8 (1982), uses one direction and no bar.)
 """
 
 from __future__ import annotations
@@ -24,8 +31,10 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 _NORMAL = NormalDist()
-#: Bisections of the limit on a logarithmic scale: to 1e-12 of it.
+#: Bisections of a probability: to the last digit.
 _STEPS = 60
+#: c(k, alpha) that is good enough.
+_FEW_BARS = 5.0
 
 
 def constant(probes: int, alpha: float) -> float:
@@ -36,36 +45,35 @@ def constant(probes: int, alpha: float) -> float:
     >>> [round(constant(k, 1e-6), 1) for k in (4, 6, 8)]
     [25.2, 8.0, 4.4]
     """
-    inside = alpha ** (1.0 / probes)
-    return 1.0 / _NORMAL.inv_cdf(0.5 + 0.5 * inside)
+    return 1.0 / _quantile(alpha ** (1.0 / probes))
 
 
-def undetected(bars: Sequence[float], alpha: float) -> float:
-    """The norm of an error beyond which probes that agree within `bars` would miss it with alpha.
+def undetected(bars: Sequence[float], alpha: float, grid: float = 0.0) -> float:
+    """The norm of an error beyond which probes that agree within `bars` miss it with alpha at most.
 
-    Infinite where there is no probe, or one of them has no bar and the others do not suffice.
+    Infinite where too few probes have a finite bar.
 
-    >>> bars = [0.5, 0.5, 0.5, 0.5]
-    >>> math.isclose(undetected(bars, 1e-6), constant(4, 1e-6))
+    Args:
+        bars: of all probes that were made; infinite for one that said nothing.
+        alpha: the probability of a miss.
+        grid: what the normal numbers are rounded to. A lone wrong entry is seen through one
+            rounded number, which lies up to half of this nearer to 0.
+
+    >>> round(undetected([0.5] * 8, 1e-6) / constant(8, 1e-6), 2)
+    1.1
+    >>> undetected([0.5] * 7 + [math.inf], 1e-6) < 2.0 * undetected([0.5] * 8, 1e-6)
     True
-    >>> undetected([0.5, math.inf], 1e-6) > undetected([0.5], 1e-6) / 1.001
-    True
+    >>> undetected([math.inf], 1e-6)
+    inf
     """
-    known = [bar for bar in bars if math.isfinite(bar)]
-    largest = max(known, default=0.0)
-    if not known:
-        return math.inf
-    if largest == 0.0:
-        return 0.0
-    low, high = 0.0, math.log(2.0 * largest * constant(len(known), alpha) * (1.0 + 1e-9))
-    low = high - 700.0
-    for _ in range(_STEPS):
-        middle = 0.5 * (low + high)
-        if _missed(known, math.exp(middle)) > alpha:
-            low = middle
-        else:
-            high = middle
-    return math.exp(high)
+    count = len(bars)
+    limit = math.inf
+    for enough, bar in enumerate(sorted(bars), start=1):
+        share = alpha * 0.5 ** (count - enough + 1)
+        size = _quantile(_success(count, enough, share)) - 0.5 * grid
+        if size > 0.0:
+            limit = min(limit, 2.0 * bar / size)
+    return limit
 
 
 def probes_for(alpha: float) -> int:
@@ -74,9 +82,21 @@ def probes_for(alpha: float) -> int:
     >>> probes_for(1e-6), probes_for(1e-2)
     (8, 3)
     """
-    return next(k for k in range(1, 1000) if constant(k, alpha) <= 5.0)
+    return next(k for k in range(1, 1000) if constant(k, alpha) <= _FEW_BARS)
 
 
-def _missed(bars: Sequence[float], norm: float) -> float:
-    """Probability that all probes agree though the error has this norm, at most."""
-    return math.prod(math.erf(2.0 * bar / norm / math.sqrt(2.0)) for bar in bars)
+def _quantile(inside: float) -> float:
+    """The z for which P(|N(0, 1)| <= z) = inside."""
+    return _NORMAL.inv_cdf(0.5 + 0.5 * inside) if inside > 0.0 else 0.0
+
+
+def _success(count: int, enough: int, alpha: float) -> float:
+    """The p for which P(Bin(count, p) >= enough) = alpha, from below."""
+    low, high = 0.0, 1.0
+    for _ in range(_STEPS):
+        p = 0.5 * (low + high)
+        tail = math.fsum(
+            math.comb(count, m) * p**m * (1.0 - p) ** (count - m) for m in range(enough, count + 1)
+        )
+        low, high = (low, p) if tail > alpha else (p, high)
+    return low

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,14 +10,15 @@ import numpy as np
 
 from gradproof.numerics.estimate import Estimates, estimate
 from gradproof.numerics.noise import floor
-from gradproof.numerics.sampling import EPS, Floats, Lanes, representable
+from gradproof.numerics.sampling import EPS, Floats, Lanes, representable, spacing
 from gradproof.subjects.base import Subject
 
 #: A direction: one array (size,) per tensor.
 Direction = Sequence[Floats]
 #: Standard normal numbers are rounded to this grid, and steps to that of doubles around its
-#: inverse: then t * v is exact, and no rounding of x is taken for noise of f.
-GRID = 1.0 / 16.0
+#: inverse: then t * v is exact, and no rounding of x is taken for noise of f. (`undetected` allows
+#: for what rounding does to a lone number; a coarser grid would have a zero too often.)
+GRID = 1.0 / 256.0
 #: A tensor whose scales differ by no more than this has one for all its entries.
 WIDE = 64.0
 #: Standard deviations of noise in a slope's bar.
@@ -32,7 +34,8 @@ def sizes_of(scale: Sequence[Floats]) -> tuple[Floats, ...]:
     sizes = []
     for s in scale:
         is_one = len(s) > 0 and float(s.max()) <= WIDE * float(s.min())
-        sizes.append(np.exp2(np.round(np.log2(np.full(len(s), s.min()) if is_one else s))))
+        size = np.exp2(np.round(np.log2(s.min() if is_one else s)))
+        sizes.append(np.broadcast_to(size, s.shape))
     return tuple(sizes)
 
 
@@ -43,12 +46,19 @@ def draw(
 
     With `only`, 0 outside of that tensor.
     """
-    return tuple(
-        np.round(rng.standard_normal(len(s)) / GRID) * GRID * s
-        if only is None or k == only
-        else np.zeros(len(s))
-        for k, s in enumerate(sizes)
-    )
+    direction = []
+    for k, s in enumerate(sizes):
+        if only is not None and k != only:
+            direction.append(np.zeros(len(s)))
+            continue
+        way = rng.standard_normal(len(s))
+        # In place: there may be 10^8 of them.
+        way /= GRID
+        np.round(way, out=way)
+        way *= GRID
+        way *= s
+        direction.append(way)
+    return tuple(direction)
 
 
 @dataclass(frozen=True)
@@ -81,14 +91,41 @@ class Line:
     value: float
 
     def claimed(self, direction: Direction) -> tuple[float, float]:
-        """The claim's product with a direction, and its own rounding there."""
-        product = unsure = 0.0
+        """The claim's product with a direction, and its own rounding there.
+
+        The rounding d is a fixed vector, so that its product with a random direction is normal with
+        a standard deviation of |d|; nor is it larger than if all parts of it added up.
+        """
+        product = together = square = 0.0
         with np.errstate(all="ignore"):
             for g, r, d in zip(self.gradient, self.rounding, direction, strict=True):
                 moves = g * d
                 product += float(moves.sum())
-                unsure += float(np.abs(d) @ r) + EPS * float(np.abs(moves).sum())
-        return product, unsure
+                unsure = np.abs(d)
+                unsure *= r
+                np.abs(moves, out=moves)
+                moves *= EPS
+                unsure += moves
+                together += float(unsure.sum())
+                square += float(np.square(unsure, out=unsure).sum())
+        return product, min(together, SIGMAS * math.sqrt(square))
+
+    def displaced(self, direction: Direction) -> float:
+        """Standard deviation of f's values for the rounding of the displaced entries.
+
+        Where f is given doubles, what there is of it is part of f's noise. Coarser numbers round
+        the displacements of entries that are larger than their moves' unit.
+        """
+        square = 0.0
+        parts = zip(
+            self.subject.point, self.subject.spacing, self.gradient, direction, strict=True
+        )
+        with np.errstate(all="ignore"):
+            for x, unit, g, d in parts:
+                if unit > EPS:
+                    off = g[d != 0.0] * spacing(x[d != 0.0], unit)
+                    square += float(np.square(off[np.isfinite(off)]).sum()) / 12.0
+        return math.sqrt(square)
 
     def pairs(self, directions: Sequence[Direction], step: float, noise: float) -> Slopes:
         """Central differences along directions: two evaluations each."""
@@ -99,6 +136,7 @@ class Line:
         values = self._along(directions, np.tile(np.arange(count), 2), offsets)
         plus, minus = values[:count], values[count:]
         level = np.fmax(noise, floor(plus, minus, np.full(count, self.value)))
+        level = np.hypot(level, [self.displaced(d) for d in directions])
         claims = np.array([self.claimed(d) for d in directions]).reshape(count, 2)
         return Slopes(
             claims[:, 0],

@@ -20,12 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradproof.numerics.sampling import Floats
+from gradproof.numerics.sampling import EPS, Floats
 from gradproof.subjects.base import Places, Subject
 
-#: Distance of the points around x, and the step there, relative to the entries' scales.
+#: Distance of the points around x, relative to the entries' scales, and the steps there that it
+#: holds.
 DISTANCE = 1e-4
-STEP = DISTANCE / 32.0
+STEPS = 32.0
 DIRECTIONS = 12
 CORNERS = 3
 STRAY = 6
@@ -51,6 +52,31 @@ class JointTest:
     directions: int
 
 
+@dataclass(frozen=True)
+class _Reach:
+    """How far around x is looked, the step there, and by what part of it rounding of x may be off.
+
+    Where f is given numbers coarser than doubles, the distance is at least the root of their
+    spacing: far enough for a step to be many of them, near enough to be small.
+    """
+
+    distance: float
+    step: float
+    rounding: float
+
+    @classmethod
+    def of(cls, subject: Subject) -> _Reach:
+        unit = max(subject.spacing)
+        if unit <= EPS:
+            return cls(DISTANCE, DISTANCE / STEPS, 0.0)
+        distance = max(DISTANCE, float(np.sqrt(unit)))
+        return cls(distance, distance / STEPS, unit * STEPS / distance)
+
+    def noise(self, level: float) -> float:
+        """Noise in a slope."""
+        return float(SIGMAS * level / (np.sqrt(2.0) * self.step))
+
+
 def try_together(
     subject: Subject,
     places: Places,
@@ -74,9 +100,10 @@ def try_together(
         noise: of f's values.
         rng: where the directions come from.
         corners: offsets of points around that are to be among them, (points, n), relative to
-            `DISTANCE` * scale.
+            the distance times the scale.
     """
     count = len(places)
+    reach = _Reach.of(subject)
     # The side whose slope was claimed: +1 right, -1 left, in between undecided.
     side = np.clip((claim - slope) / half_jump, -1.0, 1.0)
     ways = rng.choice([-1.0, 1.0], size=(DIRECTIONS, count)) * rng.uniform(
@@ -89,18 +116,21 @@ def try_together(
         stray = rng.uniform(-1.5, 1.5, size=(STRAY, count))
         offsets += [*claimed, *stray, way, -way, *corners]
         lanes += [d] * (CORNERS + STRAY + 2 + len(corners))
-    around = _scatter(subject, places, DISTANCE * scale * np.array(offsets), with_point=True)
+    around = _scatter(subject, places, reach.distance * scale * np.array(offsets), with_point=True)
     along = _scatter(subject, places, scale * ways[lanes], with_point=False)
     which = np.arange(len(lanes))
-    plus = subject.along(along, which, np.full(len(lanes), STEP), around)
-    minus = subject.along(along, which, np.full(len(lanes), -STEP), around)
-    slopes = ((0.5 * plus - 0.5 * minus) / STEP).reshape(DIRECTIONS, -1)
+    plus = subject.along(along, which, np.full(len(lanes), reach.step), around)
+    minus = subject.along(along, which, np.full(len(lanes), -reach.step), around)
+    slopes = ((0.5 * plus - 0.5 * minus) / reach.step).reshape(DIRECTIONS, -1)
+    if subject.exhausted is not None:  # then some of them are missing
+        return JointTest(True, np.nan, np.nan, np.nan, np.inf, 0)
     low, high = np.nanmin(slopes, axis=1), np.nanmax(slopes, axis=1)
     analytic = (ways * scale) @ claim
     # A whole step between points on two sides of a kink blurs the slopes by the curvature over
     # the distance, which the spread of the slopes shows; noise comes on top.
-    error = SIGMAS * noise / (np.sqrt(2.0) * STEP) + 2e-2 * (high - low)
-    error += 10.0 * DISTANCE * np.abs(ways * scale) @ np.abs(claim) + 1e-9 * np.abs(analytic)
+    error = reach.noise(noise) + 2e-2 * (high - low)
+    error += 10.0 * reach.distance * np.abs(ways * scale) @ np.abs(claim) + 1e-9 * np.abs(analytic)
+    error += reach.rounding * np.abs(ways * scale) @ (np.abs(slope) + np.abs(half_jump))
     outside = np.maximum(low - analytic, analytic - high) - error
     worst = int(np.nanargmax(outside))
     return JointTest(
@@ -138,17 +168,20 @@ def slopes_beside(
         rng: where the points come from.
 
     Returns:
-        Their offsets, (points, n), relative to `DISTANCE` * scale; few of them if there are many.
+        Their offsets, (points, n), relative to the distance times the scale; a few of them if there
+        are many.
     """
+    reach = _Reach.of(subject)
     offsets = rng.uniform(-1.5, 1.5, size=(BESIDE, len(places)))
-    around = _scatter(subject, places, DISTANCE * scale * offsets, with_point=True)
+    around = _scatter(subject, places, reach.distance * scale * offsets, with_point=True)
     ways = np.zeros((BESIDE, len(places)))
     ways[:, row] = scale[row]
     along, lanes = _scatter(subject, places, ways, with_point=False), np.arange(BESIDE)
-    plus = subject.along(along, lanes, np.full(BESIDE, STEP), around)
-    minus = subject.along(along, lanes, np.full(BESIDE, -STEP), around)
-    slopes = (0.5 * plus - 0.5 * minus) / (STEP * scale[row])
-    error = SIGMAS * noise / (np.sqrt(2.0) * STEP * scale[row]) + 10.0 * DISTANCE * abs(claim)
+    plus = subject.along(along, lanes, np.full(BESIDE, reach.step), around)
+    minus = subject.along(along, lanes, np.full(BESIDE, -reach.step), around)
+    slopes = (0.5 * plus - 0.5 * minus) / (reach.step * scale[row])
+    error = reach.noise(noise) / scale[row]
+    error += (10.0 * reach.distance + reach.rounding) * abs(claim)
     found: Floats = offsets[np.abs(slopes - claim) <= error][:CORNERS]
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +31,8 @@ class Request:
     rounding: Floats
     typical: Floats
     group: NDArray[np.intp]
-    unit: Floats = field(default_factory=lambda: np.full(1, EPS))
+    unit: Floats
     value_unit: float = EPS
-
-    def __post_init__(self) -> None:
-        if len(self.unit) != len(self.center):
-            object.__setattr__(self, "unit", np.broadcast_to(self.unit, self.center.shape))
 
     def take(self, where: NDArray[np.intp]) -> Request:
         """Some of the entries."""

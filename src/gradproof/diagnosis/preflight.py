@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,12 +33,16 @@ SIGMAS = 6.0
 
 @dataclass(frozen=True)
 class Value:
-    """f at the point: its value, the jitter between calls, and findings about it."""
+    """f at the point: its value, the jitter between calls, and findings about it.
+
+    `seconds` is what a call took, the first one left out.
+    """
 
     value: float
     jitter: float
     findings: tuple[Finding, ...]
     is_usable: bool
+    seconds: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,13 @@ class Claim:
 
 def look_at_value(subject: Subject) -> Value:
     """Evaluate f a few times at the point."""
-    values = [subject.value() for _ in range(2)]
+    values = [subject.value()]
+    started = time.monotonic()
+    values.append(subject.value())
+    seconds = time.monotonic() - started
     findings = []
+    if subject.exhausted is not None:
+        return Value(values[0], 0.0, (), is_usable=False)
     if not np.isfinite(values[0]):
         message = f"f(x) is {values[0]} at the point itself: there is no derivative to compare with"
         findings.append(Finding("not-finite", message, severity="warning"))
@@ -61,6 +71,8 @@ def look_at_value(subject: Subject) -> Value:
     jitter = abs(values[1] - values[0])
     if jitter > 0.0:
         values += [subject.value() for _ in range(REPEATS)]
+        if subject.exhausted is not None:
+            return Value(values[0], 0.0, (), is_usable=False)
         jitter = float(np.ptp(values))
         size = float(np.max(np.abs(values)))
         is_random = not jitter <= JITTER * size
@@ -73,8 +85,8 @@ def look_at_value(subject: Subject) -> Value:
         evidence = {"values": tuple(values), "spread": jitter}
         severity: Severity = "warning" if is_random else "info"
         findings.append(Finding("nondeterministic", message, None, severity, evidence))
-        return Value(values[0], jitter, tuple(findings), is_usable=not is_random)
-    return Value(values[0], 0.0, tuple(findings), is_usable=True)
+        return Value(values[0], jitter, tuple(findings), not is_random, seconds)
+    return Value(values[0], 0.0, tuple(findings), True, seconds)
 
 
 def _about_randomness(subject: Subject, values: Sequence[float]) -> str:
@@ -91,11 +103,13 @@ def look_at_claim(
 ) -> Claim:
     """The claimed gradient; where it can be called, called again, and at points very near x."""
     gradient = subject.claims(grad)
+    # Its rounding serves to judge values of f: without them it is not needed.
+    can_go_on = subject.can_afford(1)
     eps = subject.claim_spacing
     floor = [4.0 * eps * np.abs(g) for g in gradient]
     findings: list[Finding] = []
     calls = 0
-    if subject.is_repeatable(grad):
+    if subject.is_repeatable(grad) and can_go_on:
         again = subject.claims(grad)
         way = [s * rng.choice([-NEAR, NEAR], size=s.shape) for s in scale]
         sides = [
@@ -115,7 +129,7 @@ def look_at_claim(
         floor = [np.fmax(f, j) for f, j in zip(floor, jitter, strict=True)]
         with np.errstate(all="ignore"):
             moves = [np.abs(g * s).max(initial=0.0) for g, s in zip(gradient, scale, strict=True)]
-            tiny = [NOTHING * np.nanmax(moves) / s for s in scale]
+            tiny = [NOTHING * np.fmax.reduce(moves) / s for s in scale]
         for k, (g, least) in enumerate(zip(gradient, tiny, strict=True)):
             right, left = (np.array([near[k] for near in side]) for side in sides)
             floor[k] = np.fmax(floor[k], _own_rounding(g, right, left, least))
@@ -143,6 +157,8 @@ def _jitter(first: Floats, second: Floats, eps: float) -> Floats:
 def _claims_near(subject: Subject, grad: object, at: Sequence[Floats]) -> tuple[Floats, ...]:
     """The gradient beside x; NaN, which tells nothing of its rounding, outside of its domain."""
     try:
+        if not subject.can_afford(1):  # the time is over
+            return tuple(np.full(len(x), np.nan) for x in at)
         with np.errstate(all="ignore"):
             return subject.claims(grad, at=at)
     except InputError:

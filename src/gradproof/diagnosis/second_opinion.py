@@ -9,6 +9,7 @@ OpenMDAO's check_partials compares all three.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -46,7 +47,10 @@ def compare_modes(
     least = max(ROUNDING, LAST_DIGITS * max(subject.claim_spacing, *subject.spacing))
     if abs(forward - reverse) <= least * max(size, abs(forward)):
         return []
-    return [_disagreement(forward, reverse, _numeric(subject, direction), least * size)]
+    numeric = _numeric(subject, direction)
+    if subject.exhausted is not None:  # then it lacks values
+        numeric = replace(numeric, value=np.nan, error=np.inf, status=Status.UNRESOLVED)
+    return [_disagreement(forward, reverse, numeric, least * size)]
 
 
 def _numeric(subject: Subject, direction: Sequence[Floats]) -> Estimate:

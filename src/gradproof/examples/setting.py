@@ -41,13 +41,14 @@ class Setting:
         nested = self.net.gradient(self.params, self.images, self.labels)
         return {f"{layer}.{key}": a for layer, own in nested.items() for key, a in own.items()}
 
-    def check(self, **options: Any) -> Report:
+    def check(self, *, coverage: str = "full", **options: Any) -> Report:
         """Check the gradient of the loss and of its two terms, as any user of gradproof would."""
         net, images, labels = self.net, self.images, self.labels
         return check(
             lambda params: net.loss(params, images, labels),
             self.params,
             lambda params: net.gradient(params, images, labels),
+            coverage=coverage,
             f_batch=self.loss_batch,
             terms={
                 "data": (

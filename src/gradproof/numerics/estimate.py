@@ -342,7 +342,7 @@ def _conclude(
         value[at], truncation[at] = there.value[better], there.truncation[better]
         rounding[at], last[at] = there.rounding[better], there.last[better]
         excess[at] = there.excess[better]
-    truncation += hidden_jump(ladder, jump)
+    truncation += hidden_jump(ladder, noise, best, jump)
     kink = jump.is_kink & np.isfinite(value)
     status[kink] = code(Status.KINK)
     if kink.any():

@@ -31,6 +31,11 @@ MAX_ORDER = 5
 SIGMAS = 6.0
 #: Truncation in a bar, over the largest change that another order or top makes.
 SAFETY = 1.25
+#: The fits that a largest intercept is taken from have 2 and 3 coefficients; it must exceed so many
+#: standard deviations; and these no more than so many times the bar that it is to widen.
+INTERCEPT_ORDERS = slice(1, 3)
+PALPABLE = 1.0
+BLUNTEST = 8.0
 #: A change foretold by a longer top counts this many times.
 ACCIDENT = 2.0
 #: How many columns down the lower tops go that a candidate is compared with.
@@ -71,7 +76,7 @@ def extrapolate(
     *,
     power: int,
     shared: Floats | None = None,
-    most_excess: Floats | float = MOST_EXCESS,
+    most_excess: Floats | None = None,
 ) -> Extrapolation:
     """The best candidate per lane.
 
@@ -82,8 +87,8 @@ def extrapolate(
         power: 2 for central differences, 1 for one-sided ones.
         shared: (lanes, rungs), standard deviation of each slope from noise that all rungs have in
             common (that of f at the centre).
-        most_excess: scalar or (lanes,), residuals in units of the jitter from which they are taken
-            for structure.
+        most_excess: (lanes,), from how many times the jitter on residuals are taken for structure;
+            `MOST_EXCESS` by default.
 
     >>> t = np.array([[0.4, 0.2, 0.1, 0.05, 0.025]])
     >>> best = extrapolate(np.cos(1.0) * np.sin(t) / t, t, 1e-15 / t, power=2)
@@ -93,7 +98,8 @@ def extrapolate(
     if shared is None:
         shared = np.zeros_like(slopes)
     lanes = len(slopes)
-    most = np.broadcast_to(most_excess, (lanes,))[:, None, None]
+    if most_excess is None:
+        most_excess = np.full(lanes, MOST_EXCESS)
     result = Extrapolation(
         np.full(lanes, np.nan),
         np.full(lanes, np.inf),
@@ -112,9 +118,49 @@ def extrapolate(
                     a[rows][:, columns] for a in (slopes, steps, jitter, shared)
                 )
                 fits = _fit(some, t, own, common, power)
-                _choose(fits, t**power, columns, most[rows], rows, result)
+                _choose(fits, t**power, columns, most_excess[rows], rows, result)
     result.rounding[silent & np.isfinite(result.value)] = 0.0
     return result
+
+
+def largest_intercept(
+    parts: Floats,
+    steps: Floats,
+    jitter: Floats,
+    shared: Floats,
+    first: NDArray[np.intp],
+    bar: Floats,
+) -> Floats:
+    """The largest size at step 0 that fits of low order in t suggest, from any top; (lanes,).
+
+    Where `extrapolate` asks for the likeliest value, this asks for the largest plausible one; 0
+    where no fit finds any.
+
+    Args:
+        parts: (lanes, rungs), what is to be extrapolated, NaN where a rung does not exist.
+        steps: (lanes, rungs), the steps t.
+        jitter: (lanes, rungs), standard deviation of each part from noise of its own.
+        shared: (lanes, rungs), standard deviation of each from noise that all have in common.
+        first: (lanes,), the coarsest column to start from.
+        bar: (lanes,), what the result is compared with: fits much blunter say nothing.
+    """
+    largest = np.zeros(len(parts))
+    with np.errstate(all="ignore"):
+        jitter, _ = _positive(jitter, steps)
+        for start in range(0, len(parts), CHUNK):
+            rows = slice(start, start + CHUNK)
+            columns = np.flatnonzero(np.isfinite(parts[rows]).any(axis=0))
+            if len(columns) <= SPARE:
+                continue
+            some, t, own, common = (a[rows][:, columns] for a in (parts, steps, jitter, shared))
+            fits = _fit(some, t, own, common, 1)
+            sigma = fits.deviation * np.fmax(1.0, fits.residual)
+            size = np.abs(fits.value)
+            telling = (columns >= first[rows, None])[..., None] & (fits.spare >= SPARE)
+            telling &= size > PALPABLE * sigma
+            telling &= SIGMAS * sigma <= BLUNTEST * bar[rows, None, None]
+            largest[rows] = np.where(telling, size, 0.0)[:, :, INTERCEPT_ORDERS].max(axis=(1, 2))
+    return largest
 
 
 def _positive(jitter: Floats, steps: Floats) -> tuple[Floats, NDArray[np.bool_]]:
@@ -222,7 +268,7 @@ def _choose(
     bar = truncation + rounding
     bar[~np.isfinite(bar) | ~np.isfinite(value) | hopeless] = np.inf
     # A fit that nothing but structure can explain is the last resort (|x|^1.5 has no other at 0).
-    fitting = np.where(excess > most_excess, np.inf, bar)
+    fitting = np.where(excess > most_excess[:, None, None], np.inf, bar)
     bar = np.where(np.isfinite(fitting).any(axis=(1, 2), keepdims=True), fitting, bar)
     lanes, _, orders = bar.shape
     best = np.argmin(bar.reshape(lanes, -1), axis=1)

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradproof.numerics.extrapolation import extrapolate
+from gradproof.numerics.extrapolation import Extrapolation, extrapolate, largest_intercept
 from gradproof.numerics.ladder import Ladder
 from gradproof.numerics.sampling import Floats
 
 #: A jump is believed when it exceeds its bar this many times.
 CERTAINTY = 4.0
-#: From this share of its bar it is allowed for, where it may lie beside the centre.
-PALPABLE = 1.0 / 3.0
+#: From this share of its bar a jump is allowed for where it may lie beside the centre.
+LIKELY = 1.0 / 3.0
 #: How many of the finest steps that could show a jump must show it.
 WITNESSES = 4
 #: At a cusp each of this many of the finest steps still shows more than this share of the largest.
@@ -65,16 +65,32 @@ def find_jump(ladder: Ladder, noise: Floats, excess: Floats) -> Jump:
     return Jump(half, error, is_kink, stays(even, jitter * excess[:, None]) & ~is_kink)
 
 
-def hidden_jump(ladder: Ladder, jump: Jump) -> Floats:
-    """How far a kink near the centre may keep the slope from that of the steps used; (lanes,).
+def hidden_jump(ladder: Ladder, noise: Floats, best: Extrapolation, jump: Jump) -> Floats:
+    """How far a kink beside the centre may keep its slope from that of the steps used; (lanes,).
 
-    With coarse numbers the steps short enough to stay on one side of it may be lost in the noise:
-    the slopes of longer ones lie between those of the two sides, and differ from either by half of
-    the jump at most. 0 for other lanes, and where the even part shows no sign of one.
+    With coarse numbers the steps short enough to stay on one side of a kink may be lost in the
+    noise. The slopes at longer ones lie between those of the two sides, and differ from either by
+    half of the jump at most; the even part at these steps shows how large it may be. 0 for other
+    lanes, where shorter steps tell.
+
+    Args:
+        ladder: the values.
+        noise: (lanes,), standard deviation of their jitter.
+        best: what the central differences gave.
+        jump: what the even part gave.
     """
+    hidden = np.zeros(len(noise))
+    lanes = np.flatnonzero(ladder.is_coarse & (best.first >= 0) & ~jump.is_kink)
+    if len(lanes) == 0:
+        return hidden
+    jitter, shared = _jitter(ladder, noise)
+    even, t, own, common = (a[lanes] for a in (ladder.even(), ladder.steps, jitter, shared))
+    bar = best.truncation + best.rounding
     size = np.abs(jump.half)
-    is_near = ladder.is_coarse & ~jump.is_kink & (size > PALPABLE * jump.error)
-    return np.where(is_near, size, 0.0)
+    likely = np.where(size > LIKELY * jump.error, size, 0.0)
+    plausible = largest_intercept(even, t, own, common, best.first[lanes], bar[lanes])
+    hidden[lanes] = np.fmax(likely[lanes], plausible)
+    return hidden
 
 
 def _jitter(ladder: Ladder, noise: Floats) -> tuple[Floats, Floats]:

@@ -164,35 +164,40 @@ class Ladder:
         return np.fmax(noise[:, None], floor(largest, unit=self.value_unit))
 
     def quantum(self) -> Floats:
-        """The smallest change from one value to the next, for coarse lanes; elsewhere 0.
+        """How far apart the values are that f can take, as far as it shows; 0 if it does not.
 
-        Where coarse numbers are computed with, a stage inside f may only take values so far apart
-        that few of the steps change anything. All changes are multiples of that distance then. Of
-        a smooth function it is no more than its rounding makes of the shortest steps. Where no step
-        changes anything the longest are tried as well, for this alone: they take four evaluations.
+        Where numbers are coarse, a stage inside f may only take values so far apart that few of the
+        steps change anything. All changes are multiples of that distance then: it is the smallest
+        that is not 0. (A function that every step changes has no such stage.) Where no step changes
+        anything the longest are tried as well, for this alone. Of coarse lanes; 0 for the others.
         """
         quantum = np.zeros(len(self.value))
         lanes = np.flatnonzero(self.is_coarse)
         if len(lanes) == 0:
             return quantum
-        quantum[lanes] = self._smallest_change(lanes)
-        flat = lanes[quantum[lanes] == 0.0]
+        quantum[lanes], is_flat = self._smallest_change(lanes)
+        flat = lanes[is_flat]
         longest = np.zeros((len(flat), len(STEPS)), dtype=np.bool_)
         longest[:, list(TOO_LONG)] = True
         self.fill(flat, longest)
-        quantum[flat] = self._smallest_change(flat)
-        self.plus[np.ix_(flat, TOO_LONG)] = self.minus[np.ix_(flat, TOO_LONG)] = np.nan
+        quantum[flat], _ = self._smallest_change(flat)
+        where = np.ix_(flat, np.array(TOO_LONG))
+        self.plus[where] = self.minus[where] = np.nan
         return quantum
 
-    def _smallest_change(self, lanes: Lanes) -> Floats:
+    def _smallest_change(self, lanes: Lanes) -> tuple[Floats, NDArray[np.bool_]]:
+        """Smallest change between neighbours that is not 0, if some are 0; and whether all are."""
         values = np.concatenate(
             [self.minus[lanes], self.value[lanes, None], self.plus[lanes, ::-1]], axis=1
         )
         known = np.isfinite(values)
         last = np.maximum.accumulate(np.where(known, np.arange(values.shape[1]), 0), axis=1)
         changes = np.abs(np.diff(np.take_along_axis(values, last, axis=1), axis=1))
+        changes[~known[:, 1:]] = np.nan
         smallest: Floats = np.where(changes > 0.0, changes, np.inf).min(axis=1)
-        return np.where(np.isfinite(smallest), smallest, 0.0)
+        is_flat = np.isinf(smallest)
+        smallest[is_flat | ~(changes == 0.0).any(axis=1)] = 0.0
+        return smallest, is_flat
 
     def _parabolas(self) -> tuple[Floats, Floats]:
         """Slopes and half second derivatives of the coarse lanes."""

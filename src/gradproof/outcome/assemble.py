@@ -14,6 +14,7 @@ from gradproof.diagnosis.units import about_units
 from gradproof.numerics import agreement
 from gradproof.numerics.estimate import Status, code
 from gradproof.numerics.sampling import Floats
+from gradproof.outcome.budget import Lack, about_budget
 from gradproof.outcome.rules import RulesOfThumb, rules_of_thumb
 from gradproof.outcome.sentences import reason_of, tensor_reason, verdict_of
 from gradproof.outcome.stepping import tabulate
@@ -26,6 +27,7 @@ from gradproof.verdict import (
     BESIDE,
     IMPRECISE,
     JOINTLY_WRONG,
+    LACKING,
     OUTSIDE,
     REASONS,
     Judgement,
@@ -38,13 +40,14 @@ from gradproof.verdict import (
 def empty_report(subject: Subject, settings: Settings, value: Value) -> Report:
     """The report where nothing could be compared."""
     nothing = build.spread(np.empty(0))
-    stopper = value.findings[-1]
+    lack = [] if subject.exhausted is None else [about_budget(subject, Lack.OF_EVERYTHING)]
+    stopper = [*value.findings, *lack][-1]
     return Report(
         verdict="inconclusive",
         reason=stopper.message,
         tensors={},
         entries=Entries.empty(subject.names, subject.shapes),
-        findings=(*subject.findings(), *value.findings),
+        findings=(*subject.findings(), *value.findings, *lack),
         norm_ratio=np.nan,
         max_relative_error=np.nan,
         sign_mismatches=0,
@@ -65,9 +68,14 @@ def make_report(trial: Trial, settings: Settings, rng: np.random.Generator) -> R
     """Spend the last evaluations (joint kinks, fixed steps, the step table) and report."""
     subject = trial.subject
     judgement = judge(
-        trial.request, trial.numeric, value=trial.value.value, resolution=settings.resolution
+        trial.request,
+        trial.numeric,
+        value=trial.value.value,
+        resolution=settings.resolution,
+        lacking=trial.lacking,
     )
     together = _test_kinks(trial, judgement, rng)
+    lack = Lack.OF_EXTRAS if subject.exhausted is None else Lack.OF_EVIDENCE
     rules = rules_of_thumb(trial, settings, judgement)
     entries = _entries(trial, judgement)
     tensors = _tensors(trial, entries, judgement, rules)
@@ -76,6 +84,8 @@ def make_report(trial: Trial, settings: Settings, rng: np.random.Generator) -> R
     findings += _advice(trial, judgement, tensors, rules.overall)
     findings += _about_units(trial, judgement, rules)
     steps = tabulate(trial, settings, judgement, rules)
+    if subject.exhausted is not None:
+        findings.append(about_budget(subject, lack, entries))
     verdict = overall([t.verdict for t in tensors.values()] + [verdict_of(f) for f in findings])
     smooth = build.smooth_part(entries)
     analytic, numeric = smooth["analytic"], smooth["numeric"]
@@ -119,6 +129,10 @@ def with_findings(report: Report, more: Sequence[Finding]) -> Report:
 def _test_kinks(trial: Trial, judgement: Judgement, rng: np.random.Generator) -> list[Finding]:
     """Test entries at a kink together; where they do not fit, all of them are mismatches."""
     beside = _look_beside(trial, judgement, rng)
+    if trial.subject.exhausted is not None:
+        # Whether f has these slopes beside x was not seen.
+        open_ = judgement.reason == OUTSIDE
+        judgement.verdict[open_], judgement.reason[open_] = VERDICTS.index("unresolved"), LACKING
     at = np.flatnonzero(judgement.verdict == VERDICTS.index("kink"))
     # One entry by itself has been tested already; two make a gradient.
     if len(at) < 2:
@@ -194,7 +208,9 @@ def _about_units(trial: Trial, judgement: Judgement, rules: RulesOfThumb) -> lis
 def _entries(trial: Trial, judgement: Judgement) -> Entries:
     subject, request, numeric = trial.subject, trial.request, trial.numeric
     reasons, codes = [*REASONS], judgement.reason.copy()
-    at_kink = np.flatnonzero((numeric.status == code(Status.KINK)) & (numeric.half_jump != 0.0))
+    at_kink = np.flatnonzero(
+        (numeric.status == code(Status.KINK)) & (numeric.half_jump != 0.0) & (codes != LACKING)
+    )
     for i in at_kink:
         left, right = (
             numeric.value[i] - numeric.half_jump[i],

@@ -47,6 +47,8 @@ def rules_of_thumb(trial: Trial, settings: Settings, judgement: Judgement) -> Ru
     rows = np.concatenate([_spread(np.flatnonzero(trial.places.tensor == k)) for k in range(count)])
     places, claim = trial.places[rows], request.claim[rows]
     found = at_fixed_steps(trial.subject, places, steps, trial.value.value, trial.noise)
+    if trial.subject.exhausted is not None:
+        return RulesOfThumb()
 
     def figures(some: Codes) -> tuple[Customary, ...]:
         return tuple(
@@ -59,7 +61,7 @@ def rules_of_thumb(trial: Trial, settings: Settings, judgement: Judgement) -> Ru
     gap[rows] = np.where(found.crossed[0], off, -1.0)
     return RulesOfThumb(
         figures(np.arange(len(rows))),
-        {k: figures(np.flatnonzero(places.tensor == k)) for k in range(count)},
+        {k: figures(np.flatnonzero(places.tensor == k)) for k in np.unique(places.tensor).tolist()},
         gap,
     )
 

@@ -44,6 +44,8 @@ def tabulate(
         minus = subject.at_entries(where, -offsets).reshape(len(STEPS), count)
         slopes = (0.5 * plus - 0.5 * minus) / np.array(STEPS)[:, None]
         levels = np.fmax(trial.noise, floor(plus, minus))
+        if subject.exhausted is not None:
+            return ()
         table = step_table(
             label,
             request.claim[rows],

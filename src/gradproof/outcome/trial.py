@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gradproof.coverage.request import Numeric, Request
 from gradproof.diagnosis.preflight import Claim, Value
 from gradproof.report.model import Finding
@@ -17,6 +20,7 @@ class Settings:
     coverage: str
     samples: int
     resolution: float
+    confidence: float
     seed: int
     customary: tuple[float, ...]
     steps: str | None
@@ -27,7 +31,7 @@ class Trial:
     """Everything that was found out about one function and one claim.
 
     `steps` are the rows of the entries whose error is to be tabulated against the step, None for
-    the worst one.
+    the worst one; `lacking` the entries that the budget did not suffice for.
     """
 
     subject: Subject
@@ -40,3 +44,4 @@ class Trial:
     reach: float
     steps: Codes | None
     findings: tuple[Finding, ...]
+    lacking: NDArray[np.bool_]

@@ -95,12 +95,46 @@ class StepTable:
 
 
 @dataclass(frozen=True)
+class ProbeRow:
+    """One random direction: slope as claimed and as found, and by how much they may differ.
+
+    `error` is infinite where f has no slope along it; `step` the one they were compared at;
+    `tensor` the one that the direction was confined to, None for all.
+    """
+
+    analytic: float
+    numeric: float
+    error: float
+    step: float
+    tensor: str | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a check was foreseen to cost, from sizes and one timed evaluation.
+
+    `evaluations` of f for a right and smooth gradient, `seconds` at the pace of the one that was
+    timed, and `memory` in bytes, beside what f itself takes. `seconds` is NaN where f has no value.
+    """
+
+    evaluations: int
+    seconds: float
+    memory: int
+
+    def __str__(self) -> str:
+        from gradproof.report.progress import plan_line
+
+        return plan_line(self.evaluations, self.seconds, self.memory)
+
+
+@dataclass(frozen=True)
 class TensorReport:
     """What was found in one tensor.
 
     `counts` maps each entry verdict (match, mismatch, kink, unresolved) to a number of entries.
     `detection_limit` is the smallest relative error of this tensor's gradient, in the Euclidean
-    norm over the entries checked, that would not have been lost within the error bars.
+    norm, that would not have been lost: over the entries checked, within their error bars; with
+    coverage `probe` over all entries, at the report's `confidence`.
     """
 
     name: str
@@ -145,6 +179,9 @@ class Report:
     customary: tuple[Customary, ...] = ()
     steps: tuple[StepTable, ...] = ()
     terms: Mapping[str, Report] = field(default_factory=dict)
+    confidence: float = float("nan")
+    probes: tuple[ProbeRow, ...] = ()
+    plan: Plan | None = None
 
     def __bool__(self) -> bool:
         return self.verdict == "pass"

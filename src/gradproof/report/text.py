@@ -12,6 +12,7 @@ from rich.text import Text
 
 from gradproof.report.entries import Entries
 from gradproof.report.model import Report, TensorReport
+from gradproof.report.probes_text import directions, limits
 from gradproof.report.steps_text import (
     Column,
     Page,
@@ -81,16 +82,21 @@ def render_table_of_tensors(
 ) -> str:
     """The table of tensors alone: one row each, in the order of the model."""
     page = Page.in_memory(width, color=color, verbose=verbose, encoding=encoding)
-    return page.text(*_tensors(report, page))
+    return page.text(*_tensors(report, list(report.tensors.values()), page))
 
 
 def _report(report: Report, page: Page) -> Iterator[RenderableType]:
     yield _verdict_line(report, page)
     yield from _findings(report, page)
-    if report.tensors:
-        yield heading("Tensors")
-        yield from _tensors(report, page)
+    if report.probes:
+        yield from limits(report, page)
         yield from _reasons(report, page)
+        yield from directions(report, page)
+    looked_at = [t for t in report.tensors.values() if t.checked or not report.probes]
+    if looked_at:
+        yield heading("Entries looked at one by one" if report.probes else "Tensors")
+        yield from _tensors(report, looked_at, page)
+        yield from () if report.probes else _reasons(report, page)
     yield from _entries(report, page)
     yield from rules_of_thumb(report, page)
     yield from step_tables(report, page)
@@ -128,7 +134,7 @@ def _findings(report: Report, page: Page) -> Iterator[RenderableType]:
     yield grid
 
 
-def _tensors(report: Report, page: Page) -> Iterator[RenderableType]:
+def _tensors(report: Report, tensors: list[TensorReport], page: Page) -> Iterator[RenderableType]:
     columns = (
         Column("tensor", "left"),
         Column("shape", "left"),
@@ -143,7 +149,7 @@ def _tensors(report: Report, page: Page) -> Iterator[RenderableType]:
         Column("detection\nlimit"),
         Column("worst\nentry", "left"),
     )
-    shown = the_worst(report.tensors.values(), MOST_TENSORS[page.verbose], _badness)
+    shown = the_worst(tensors, MOST_TENSORS[page.verbose], _badness)
     rows = [
         [
             page.name(t.name),
@@ -161,9 +167,9 @@ def _tensors(report: Report, page: Page) -> Iterator[RenderableType]:
         ]
         for t in shown
     ]
-    total = [_total(report)] if len(report.tensors) > 1 else []
+    total = [_total(report)] if len(tensors) > 1 else []
     yield from lay_out(page, columns, [*rows, *total], keys=1, closing=len(total))
-    yield from left_out(len(report.tensors) - len(shown), "tensors, none of them worse, are")
+    yield from left_out(len(tensors) - len(shown), "tensors, none of them worse, are")
 
 
 def _total(report: Report) -> list[Text]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradproof.report.model import Finding
+from gradproof.subjects.budget import Budget
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
@@ -52,6 +53,10 @@ class Subject(Protocol):
         cotangent: what it is contracted with.
         evaluations: made so far.
         on_progress: called with the evaluations made so far.
+        budget: what evaluations are taken from.
+        exhausted: which budget ran out, in a sentence; None as long as it lasts. What is asked for
+            beyond it has the value NaN.
+        refused: evaluations that were asked for beyond it.
     """
 
     names: tuple[str, ...]
@@ -64,6 +69,21 @@ class Subject(Protocol):
     cotangent: Any
     evaluations: int
     on_progress: Callable[[int], None]
+    budget: Budget
+
+    @property
+    def exhausted(self) -> str | None:
+        """Which budget ran out."""
+        ...
+
+    @property
+    def refused(self) -> int:
+        """Evaluations asked for beyond it."""
+        ...
+
+    def can_afford(self, count: int) -> bool:
+        """Whether the budget suffices for `count` more evaluations."""
+        ...
 
     def session(self) -> AbstractContextManager[None]:
         """Surroundings in which all else is called; what it changes is put back at its end."""

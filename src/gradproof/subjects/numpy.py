@@ -87,7 +87,8 @@ class ArraySubject(Evaluator):
 
     def value(self) -> float:
         """F at the point; never swallows an exception, and NaN stays NaN."""
-        self.evaluations += 1
+        if not self.take(1):
+            return np.nan
         if self._batch is not None:
             return float(self._call_batch([w[None].copy() for w in self._work])[0])
         return self._contract(self._call(self._work))
@@ -301,9 +302,10 @@ class ArraySubject(Evaluator):
             raise
         except (ArithmeticError, ValueError):
             # One point outside the domain spoils the batch: find out which.
-            self.again.append(len(stacked[0]))
-            points = ([leaf[i] for leaf in stacked] for i in range(len(stacked[0])))
-            return np.array([self._guarded([np.array(leaf) for leaf in p]) for p in points])
+            values = np.full(len(stacked[0]), np.nan)
+            for i in range(self.take(len(values))):
+                values[i] = self._guarded([np.array(leaf[i]) for leaf in stacked])
+            return values
 
     def _entries_one_by_one(self, places: Places, steps: Floats) -> Floats:
         work = [leaf.copy() for leaf in self._work]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradproof.subjects.jax.function import Function
+from gradproof.subjects.jax.tracing import Traced
 
 Arrays = Sequence[NDArray[Any]]
 
@@ -20,8 +22,8 @@ class Reverse:
 
     def __init__(self, function: Function) -> None:
         self._function = function
-        self._known = ""
-        self._compiled: Any = None
+        self._traced: Traced | None = None
+        self._gradient: Callable[[list[Any]], Sequence[Any]] | None = None
 
     def at_point(self, values: Arrays) -> list[NDArray[Any]]:
         """The gradient, traced anew: a rule that draws numbers or counts calls shows it."""
@@ -38,22 +40,19 @@ class Reverse:
             return list(pull([jnp.asarray(weights[k]) for k in counted]))
 
         try:
-            traced = jax.jit(gradient).trace(list(values))
-            shown = _shown(traced.jaxpr)
-            if shown != self._known:
-                self._compiled = traced.lower().compile()
-                self._known = shown
-        except Exception:
-            # Either f looks at numbers, or this raises again what f or JAX has to say.
-            self._compiled = gradient
-            return [np.asarray(g) for g in gradient([jnp.asarray(v) for v in values])]
+            traced = Traced(gradient, values)
+            if self._traced is None or not traced.is_like(self._traced):
+                compiled = jax.jit(traced).lower(traced.constants, list(values)).compile()
+                self._traced, self._gradient = traced, partial(compiled, traced.constants)
+        except Exception:  # f looks at numbers, or this raises again what f or JAX has to say
+            self._gradient = gradient
         return self.beside(values)
 
     def beside(self, values: Arrays) -> list[NDArray[Any]]:
         """The gradient at another point, with the function of the last call."""
-        if self._compiled is None:
-            self.at_point(values)
-        return [np.asarray(g) for g in self._compiled([jnp.asarray(v) for v in values])]
+        if self._gradient is None:
+            return self.at_point(values)
+        return [np.asarray(g) for g in self._gradient([jnp.asarray(v) for v in values])]
 
 
 def slope(function: Function, values: Arrays, direction: Arrays) -> list[NDArray[Any]] | None:
@@ -72,9 +71,3 @@ def slope(function: Function, values: Arrays, direction: Arrays) -> list[NDArray
     except (TypeError, ValueError, NotImplementedError):
         return None
     return [np.asarray(c) for c in found]
-
-
-def _shown(jaxpr: Any) -> str:
-    """The operations and the constants, to be compared with those of another trace."""
-    constants = [np.asarray(c).tobytes() for c in jaxpr.consts if hasattr(c, "dtype")]
-    return f"{jaxpr.jaxpr}{constants!r}"

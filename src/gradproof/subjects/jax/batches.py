@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from gradproof.subjects.jax.tracing import Traced
+
 #: Points in a small chunk at most, and in a large one.
 SMALL = 16
 LARGE = 256
@@ -26,7 +28,7 @@ BATCH_BYTES = 64 * 2**20
 #: get a function of their own, in which what does not depend on the tensor is computed once.
 OWN_WORK = 5e8
 
-Outputs = Callable[[Sequence[Any]], Sequence[jax.Array]]
+Outputs = Callable[[list[Any]], Sequence[jax.Array]]
 Arrays = Sequence[NDArray[Any]]
 
 
@@ -49,11 +51,12 @@ class Batches:
         Raises:
             Exception: whatever tracing, batching or compiling it raises.
         """
-        self._outputs, self._point = outputs, list(point)
+        self._point = list(point)
+        self._traced = Traced(outputs, self._point)
         self._compiled: dict[tuple[int | None, int], Any] = {}
         bytes_each = sum(array.nbytes for array in point)
-        one = [_shape(a.shape, a.dtype) for a in self._point]
-        self.work = bytes_each + _operations(jax.jit(outputs).lower(one))
+        constants = self._traced.constants
+        self.work = bytes_each + _operations(jax.jit(self._traced).lower(constants, self._point))
         most = min(SMALL, max(2, int(SMALL_WORK / self.work)))
         self.large = self.small = _clip(bytes_each, most)
         small = self._all(self.small)
@@ -64,7 +67,8 @@ class Batches:
         """Outputs at the points along the first axis of every tensor; at most `large` of them."""
         count = len(stacked[0])
         size = self.small if count <= self.small else self.large
-        results = self._all(size)([_padded(array, size) for array in stacked])
+        padded = [_padded(array, size) for array in stacked]
+        results = self._all(size)(self._traced.constants, padded)
         return [np.asarray(result)[:count] for result in results]
 
     def at_entries(
@@ -73,7 +77,8 @@ class Batches:
         """Outputs with one entry of `tensor` replaced, at most `large_of(tensor)` of them."""
         count, size = len(index), self.large_of(tensor)
         compiled = self._entries(tensor, size)
-        results = compiled(self._point, _padded(index.astype(np.int32), size), _padded(value, size))
+        padded = _padded(index.astype(np.int32), size), _padded(value, size)
+        results = compiled(self._traced.constants, self._point, *padded)
         return [np.asarray(result)[:count] for result in results]
 
     def is_own_worthwhile(self, count: int) -> bool:
@@ -88,7 +93,8 @@ class Batches:
         key = (None, size)
         if key not in self._compiled:
             stacked = [_shape((size, *a.shape), a.dtype) for a in self._point]
-            self._compiled[key] = jax.jit(jax.vmap(self._outputs)).lower(stacked).compile()
+            batched = jax.jit(jax.vmap(self._traced, in_axes=(None, 0)))
+            self._compiled[key] = batched.lower(self._traced.constants, stacked).compile()
         return self._compiled[key]
 
     def _entries(self, tensor: int, size: int) -> Any:
@@ -96,18 +102,19 @@ class Batches:
         if key in self._compiled:
             return self._compiled[key]
 
-        def moved(point: list[Any], index: Any, value: Any) -> Sequence[jax.Array]:
+        def moved(constants: Any, point: list[Any], index: Any, value: Any) -> list[Any]:
             flat = point[tensor].ravel()
-            there = jnp.where(jnp.arange(flat.size) == index, value, flat)
+            there = jnp.where(jnp.arange(flat.size, dtype=jnp.int32) == index, value, flat)
             changed = [*point]
             changed[tensor] = there.reshape(point[tensor].shape)
-            return self._outputs(changed)
+            return self._traced(constants, changed)
 
-        batched = jax.jit(jax.vmap(moved, in_axes=(None, 0, 0)))
-        point = [_shape(a.shape, a.dtype) for a in self._point]
+        batched = jax.jit(jax.vmap(moved, in_axes=(None, None, 0, 0)))
         index = _shape((size,), np.int32)
         value = _shape((size,), self._point[tensor].dtype)
-        self._compiled[key] = batched.lower(point, index, value).compile()
+        self._compiled[key] = batched.lower(
+            self._traced.constants, self._point, index, value
+        ).compile()
         return self._compiled[key]
 
 

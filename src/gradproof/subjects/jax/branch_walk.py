@@ -101,9 +101,9 @@ class Site:
         name, parameters = equation.primitive.name, equation.params
         here = self._at(equation)
         called = _called(equation)
-        if called is not None and parameters.get("name") not in SMOOTH_CALLS:
-            within = replace(here, call=parameters.get("name", here.call))
-            return within.run(*called, inputs)
+        call = _name_of(called[0].debug_info.func_name) if called is not None else ""
+        if called is not None and call not in SMOOTH_CALLS:
+            return replace(here, call=call or here.call).run(*called, inputs)
         one, other = ([pair[k] for pair in inputs] for k in (0, 1))
         if called is not None:
             ends = [jax.core.eval_jaxpr(*called, *side) for side in (one, other)]
@@ -233,9 +233,16 @@ def _source(equation: Any) -> tuple[str, str]:
     traceback = equation.source_info.traceback
     for frame in traceback.frames if traceback is not None else ():
         if not frame.file_name.startswith(_FOREIGN):
-            name = "" if frame.function_name.startswith("<") else frame.function_name
-            return name, f"{os.path.basename(frame.file_name)}:{frame.line_num}"
+            return _name_of(
+                frame.function_name
+            ), f"{os.path.basename(frame.file_name)}:{frame.line_num}"
     return "", ""
+
+
+def _name_of(function: str) -> str:
+    """A function's own name, of a path to it; a lambda has none."""
+    name = function.rsplit(".", 1)[-1]
+    return "" if name.startswith("<") else name
 
 
 def _bind(equation: Any, inputs: Sequence[Any]) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,14 +15,11 @@ from numpy.typing import NDArray
 from gradproof.subjects.jax.arguments import spacing
 from gradproof.subjects.jax.batches import SMALL
 from gradproof.subjects.jax.branch_walk import Counts, Site
+from gradproof.subjects.jax.tracing import Traced
 
 
 class Branches:
-    """The branches of f around a point.
-
-    Attributes:
-        is_traceable: whether they can be seen.
-    """
+    """The branches of f around a point."""
 
     def __init__(self, flat: Callable[[Sequence[Any]], Any], point: Sequence[NDArray[Any]]) -> None:
         """Trace f.
@@ -31,22 +29,27 @@ class Branches:
             point: what the branches are compared with.
         """
         self._point = list(point)
+        self._compare: Any = None
         try:
-            closed = jax.make_jaxpr(flat)(self._point)
-            self._closed = closed
+            traced = Traced(flat, self._point)
 
-            def here(values: list[Any]) -> Any:
-                pairs, _ = Site().run(closed.jaxpr, closed.consts, [(v, v) for v in values])
-                return [a for a, _ in pairs]
+            def compare(constants: Any, here: Any, there: Any) -> tuple[list[Any], Counts]:
+                pairs = list(zip(here, there, strict=True))
+                outputs, counts = Site().run(traced.jaxpr, constants, pairs)
+                return [one for one, _ in outputs], counts
 
-            self._compare = jax.jit(jax.vmap(self._counts, in_axes=(None, 0)))
-            self.is_traceable = _agree(
-                jax.jit(here)(self._point), flat([jnp.asarray(p) for p in self._point])
-            )
-            if self.is_traceable:
-                jax.eval_shape(self._counts, self._point, self._point)
+            batched = jax.jit(jax.vmap(compare, in_axes=(None, None, 0)))
+            compiled = partial(batched, traced.constants, self._point)
+            found, _ = compiled([_padded(array[None]) for array in self._point])
+            if _agree([each[0] for each in found], flat([jnp.asarray(p) for p in self._point])):
+                self._compare = compiled
         except Exception:  # f looks at numbers, or an operation may branch unseen
-            self.is_traceable = False
+            return
+
+    @property
+    def is_traceable(self) -> bool:
+        """Whether they can be seen."""
+        return self._compare is not None
 
     def crossed(self, stacked: Sequence[NDArray[Any]]) -> list[Mapping[str, int]]:
         """Units that branch otherwise than at the point, one mapping for each point.
@@ -54,18 +57,17 @@ class Branches:
         Args:
             stacked: points along the first axis of every tensor, SMALL of them at most.
         """
-        lanes = len(stacked[0])
-        padding = np.minimum(np.arange(SMALL), lanes - 1)
-        counts = self._compare(self._point, [array[padding] for array in stacked])
+        _, counts = self._compare([_padded(array) for array in stacked])
         named = _named({site: np.asarray(count) for site, count in counts.items()})
         return [
             {name: int(count[lane]) for name, count in named.items() if count[lane]}
-            for lane in range(lanes)
+            for lane in range(len(stacked[0]))
         ]
 
-    def _counts(self, here: Sequence[Any], there: Sequence[Any]) -> Counts:
-        pairs = list(zip(here, there, strict=True))
-        return Site().run(self._closed.jaxpr, self._closed.consts, pairs)[1]
+
+def _padded(array: NDArray[Any]) -> NDArray[Any]:
+    """As many points as are compiled for."""
+    return array[np.minimum(np.arange(SMALL), len(array) - 1)]
 
 
 def _named(counts: Mapping[tuple[str, str], NDArray[Any]]) -> dict[str, NDArray[Any]]:

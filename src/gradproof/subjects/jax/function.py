@@ -15,8 +15,7 @@ from gradproof._errors import InputError
 from gradproof.subjects.jax.arguments import Arguments, bits, take_apart
 from gradproof.subjects.jax.outputs import Outputs
 
-#: What f raises where it does not take double precision, or an array in a float's place; and, at a
-#: moved point, outside its domain.
+#: What f raises where it does not take double precision, or an array in a float's place.
 REFUSALS = (TypeError, ValueError, ArithmeticError)
 
 
@@ -61,6 +60,7 @@ class Function:
         with (
             jax.enable_x64(self.is_double or self._x64),
             jax.default_matmul_precision("highest"),
+            jax.transfer_guard("allow"),
         ):
             yield
 

@@ -96,7 +96,8 @@ class JaxSubject(Evaluator):
         repeats itself: the values around the point are compared with this one.
         """
         with self.session():
-            self.evaluations += 1
+            if not self.take(1):
+                return np.nan
             value = self._function.at(self._work)
             if not np.isfinite(value):
                 return value
@@ -242,6 +243,8 @@ class JaxSubject(Evaluator):
         self, stacked: Callable[[Codes], list[NDArray[Any]]], count: int
     ) -> list[Mapping[str, int]] | None:
         with self.session():
+            if not self.can_afford(count + -(-count // SMALL)):
+                return None
             if self._branches is None:
                 self._branches = Branches(self._function.flat, self._work)
             if not self._branches.is_traceable:

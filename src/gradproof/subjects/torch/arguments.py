@@ -67,7 +67,13 @@ class Arguments:
         found = [(name, tensor) for name, tensor in found if tensor.requires_grad]
         wanted = [(name, tensor) for name, tensor, is_wanted in inputs if is_wanted]
         if not found and not wanted:
-            wanted = [(name, tensor) for name, tensor, _ in inputs]
+            wanted = [(name, tensor) for name, tensor, _ in inputs if _is_dense(tensor)]
+        for name, tensor in (*found, *wanted):
+            if not _is_dense(tensor):
+                raise InputError(
+                    f"Expected dense tensors to differentiate by but {name} has layout "
+                    f"{tensor.layout}; make its values the argument, and build it from them in f"
+                )
         different = {id(tensor): (name, tensor) for name, tensor in reversed([*found, *wanted])}
         chosen = list(reversed(different.values()))
         if not any(tensor.numel() for _, tensor in chosen):
@@ -169,6 +175,10 @@ def _parameters(prefix: str, module: nn.Module | None) -> list[tuple[str, Tensor
 
 def _wants_grad(original: object) -> bool:
     return isinstance(original, Tensor) and original.requires_grad
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and not tensor.is_nested
 
 
 def _is_expanded(tensor: Tensor) -> bool:

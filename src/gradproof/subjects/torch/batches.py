@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dis import opname
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from gradproof.subjects.torch.outputs import Cotangent, differentiable, real_vie
 
 #: Exceptions of f that say that a point lies outside of its domain.
 OUTSIDE = (ArithmeticError, ValueError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
+_OF_KIND = (AssertionError, AttributeError, NotImplementedError, TypeError)
+_TORCH = str(Path(torch.__file__).parent)
 #: Bytes that the lanes of a batch may hold together, and lanes in it at most.
 BATCH_BYTES = 2**25
 BATCH_LANES = 1024
@@ -76,7 +79,9 @@ class Batches:
             plain: f's own values at these points, the first of them where nothing is moved.
             blur: by how much rounding may change a value.
         """
-        for way in ("nudge", "write") if tensor is not None else ("write",):
+        # What f writes to a weight must be there when it reads it again.
+        is_read = tensor is not None and self._function.names[tensor] not in self._function.mutates
+        for way in ("nudge", "write") if is_read else ("write",):
             try:
                 values = trial(way)
             except Exception as error:  # whatever vmap cannot take
@@ -156,17 +161,18 @@ def is_own(error: Exception) -> bool:
     """Whether an exception was raised by a statement of f's own code, or is none of f's business.
 
     The others come from PyTorch: vmap cannot take f, or an operation refuses a number. Those that
-    say that a point is outside of f's domain are not f's own either.
+    say that a point is outside of f's domain are not f's own either, nor those that may say that a
+    batched tensor is not of the kind that f wants; if they mean more, f itself raises them again.
     """
     if isinstance(error, torch.OutOfMemoryError):
         return True
     trace = error.__traceback__
-    if trace is None or error.__context__ is not None or isinstance(error, OUTSIDE):
+    if trace is None or error.__context__ is not None or isinstance(error, (*OUTSIDE, *_OF_KIND)):
         return False
     while trace.tb_next is not None:
         trace = trace.tb_next
     code = trace.tb_frame.f_code
-    if "/torch/" in code.co_filename.replace("\\", "/"):
+    if code.co_filename.startswith(_TORCH):
         return False
     return opname[code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
 

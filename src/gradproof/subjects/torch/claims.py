@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 
 from gradproof._errors import InputError
 from gradproof.subjects.base import Floats
+from gradproof.subjects.torch.batches import is_own
 from gradproof.subjects.torch.function import Function
 from gradproof.subjects.torch.outputs import Cotangent, differentiable, real_view, to_array
 from gradproof.tree import take_apart
@@ -36,12 +37,27 @@ def derived(function: Function, cotangent: Cotangent) -> tuple[tuple[Floats, ...
         total = cotangent.contract(differentiable(function.call(with_graph=True)))
         found: Sequence[Tensor | None] = [None] * len(function.tensors)
         if total.requires_grad:
-            found = torch.autograd.grad(total, function.tensors, allow_unused=True)
+            try:
+                found = torch.autograd.grad(total, function.tensors, allow_unused=True)
+            except RuntimeError as error:
+                if "use_reentrant" not in str(error):
+                    raise
+                found = _accumulated(function, cotangent)
     gradients = [
         torch.zeros_like(tensor) if gradient is None else gradient
         for tensor, gradient in zip(function.tensors, found, strict=True)
     ]
     return tuple(to_array(g).ravel() for g in gradients), max(spacing(g) for g in gradients)
+
+
+def _accumulated(function: Function, cotangent: Cotangent) -> list[Tensor | None]:
+    """The gradient by `backward`, which alone goes through a reentrant checkpoint."""
+    with function.fresh():
+        cotangent.contract(differentiable(function.call(with_graph=True))).backward()  # type: ignore[no-untyped-call]
+    found = [tensor.grad for tensor in function.tensors]
+    for tensor in function.tensors:
+        tensor.grad = None
+    return found
 
 
 def spacing(tensor: Tensor) -> float:
@@ -99,7 +115,11 @@ def forward_slope(
             # Without a graph what is done in place leaves tangents as they were.
             result, _ = function.moved(values, with_graph=True)
             total = cotangent.contract(differentiable(result))
-        except (RuntimeError, NotImplementedError):
+        except InputError:
+            raise
+        except Exception as error:
+            if is_own(error):
+                raise
             return None
         tangent_of_total = forward_ad.unpack_dual(total).tangent  # type: ignore[no-untyped-call]
         return 0.0 if tangent_of_total is None else tangent_of_total.item()

@@ -1,7 +1,7 @@
 """Copies of whatever a check calls, so that nothing of the user's is touched.
 
 Modules and tensors are copied wherever they are found: among the arguments, and in what a function
-holds on to (its closure, its defaults, the globals that it names, a method's own module). Equal
+holds on to (its closure, its defaults, the globals that it names, a method's own object). Equal
 objects stay equal: a tensor that is an argument and held by a module too is one tensor in the copy.
 """
 
@@ -16,6 +16,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from gradproof._errors import InputError
+from gradproof.subjects.torch.held import is_named, is_record, reaches
 
 _WIDE = {True: torch.complex128, False: torch.float64}
 
@@ -63,9 +67,14 @@ class Copier:
         elif isinstance(value, functools.partial):
             parts = self([value.func, *value.args, value.keywords], name)
             self._memo[key] = functools.partial(parts[0], *parts[1:-1], **parts[-1])
-        elif type(value) in (list, tuple, dict):
+        elif type(value) in (list, tuple) or isinstance(value, dict) or is_named(value):
             self._memo[key] = value  # it may hold itself
             self._memo[key] = self._container(value, name)
+        elif is_record(value) and reaches(value, (nn.Module, Tensor, torch.Generator)):
+            # Made before it is filled: what it holds may hold it.
+            self._memo[key] = twin = copy.copy(value)
+            for part, held in vars(value).items():
+                vars(twin)[part] = self(held, f"{name}.{part}".lstrip("."))
         else:
             return value
         return self._memo[key]
@@ -80,10 +89,16 @@ class Copier:
     def _container(self, value: Any, name: str) -> Any:
         if isinstance(value, dict):
             found = {k: self(item, f"{name}.{k}") for k, item in value.items()}
-            return found if any(found[k] is not value[k] for k in value) else value
+            if all(found[k] is item for k, item in value.items()):
+                return value
+            twin = copy.copy(value)  # an OrderedDict stays one
+            twin.update(found)
+            return twin
         items = [self(item, f"{name}.{i}") for i, item in enumerate(value)]
         changed = any(new is not old for new, old in zip(items, value, strict=True))
-        return type(value)(items) if changed else value
+        if not changed:
+            return value
+        return type(value)._make(items) if is_named(value) else type(value)(items)
 
     def _module(self, module: nn.Module, name: str) -> None:
         for part in module.modules():
@@ -93,7 +108,18 @@ class Copier:
                 if isinstance(held, Tensor) and not held.is_leaf and id(held) not in self._memo:
                     self._memo[id(held)] = held.detach().clone()
                     self._alive.append((key, held))
-        twin = copy.deepcopy(module, self._memo)
+                elif isinstance(held, torch.Generator):
+                    self(held)  # a deep copy takes it from the memo
+            if any(p is not None and is_lazy(p) for p in part._parameters.values()):
+                raise InputError(
+                    "Expected f's parameters to be initialised but got a lazy module: call it once "
+                    "before it is checked"
+                )
+        # A scripted module's copies would be no leaves, with a graph.
+        with torch.no_grad():
+            twin = self._deep(module)
+        for own, copied in zip(module.parameters(), twin.parameters(), strict=True):
+            copied.requires_grad_(own.requires_grad)
         for part in twin.modules():
             for parameter in part._parameters.values():
                 if parameter is not None:
@@ -104,8 +130,28 @@ class Copier:
         self._hooked += zip(module.parameters(), twin.parameters(), strict=True)
         if self._promote:
             twin._apply(self._widened)  # type: ignore[no-untyped-call]
+        while name in self.modules:
+            name += "'"
         self.modules[name] = twin
         self._memo[id(module)] = twin
+
+    def _deep(self, module: nn.Module) -> nn.Module:
+        """A deep copy; attributes that cannot be copied (locks, files) are shared."""
+        memo = dict(self._memo)
+        try:
+            twin = copy.deepcopy(module, memo)
+        except Exception:
+            memo = dict(self._memo)
+            for part in module.modules():
+                for key, held in vars(part).items():
+                    if key not in ("_parameters", "_buffers", "_modules"):
+                        try:
+                            copy.deepcopy(held, dict(memo))
+                        except Exception:
+                            memo[id(held)] = held
+            twin = copy.deepcopy(module, memo)
+        self._memo = memo
+        return twin
 
     def _tensor(self, tensor: Tensor) -> Tensor:
         source = tensor.detach()
@@ -151,8 +197,7 @@ class Copier:
         before = [cell for cell, _ in _cells(function)]
         before += [function.__defaults__, function.__kwdefaults__]  # type: ignore[list-item]
         same = all(new is old for new, old in zip(after, before, strict=True))
-        # What it writes to globals must go where others look.
-        if (same and not changed) or (changed and _stores_globals(function.__code__)):
+        if same and not changed:
             return function
         twin = types.FunctionType(
             function.__code__,
@@ -164,7 +209,8 @@ class Copier:
         twin.__kwdefaults__ = keywords
         twin.__dict__.update(function.__dict__)
         twin.__qualname__, twin.__module__ = function.__qualname__, function.__module__
-        return twin
+        stored = _stored_globals(function.__code__) - changed.keys()
+        return _written_through(twin, scope, stored) if changed and stored else twin
 
     def _cell(self, cell: types.CellType, name: str) -> types.CellType:
         try:
@@ -179,7 +225,8 @@ class Copier:
         value = scope.get(name)
         if isinstance(value, types.FunctionType):
             return value.__globals__ is scope
-        return isinstance(value, nn.Module | Tensor | torch.Generator)
+        kinds = (nn.Module, Tensor, torch.Generator, list, tuple, dict, functools.partial)
+        return isinstance(value, (*kinds, types.MethodType)) or is_record(value)
 
 
 def _cells(function: types.FunctionType) -> list[tuple[types.CellType, str]]:
@@ -193,10 +240,29 @@ def _global_names(code: types.CodeType) -> Iterator[str]:
             yield from _global_names(constant)
 
 
-def _stores_globals(code: types.CodeType) -> bool:
+def _stored_globals(code: types.CodeType) -> set[str]:
+    """Names of the globals that a function writes to."""
+    steps = dis.get_instructions(code)
+    stored = {str(step.argval) for step in steps if step.opname == "STORE_GLOBAL"}
     inner = (c for c in code.co_consts if isinstance(c, types.CodeType))
-    stores = any(step.opname == "STORE_GLOBAL" for step in dis.get_instructions(code))
-    return stores or any(_stores_globals(c) for c in inner)
+    return stored.union(*(_stored_globals(c) for c in inner))
+
+
+def _written_through(
+    twin: types.FunctionType, scope: dict[str, Any], stored: set[str]
+) -> types.FunctionType:
+    """The copy of a function, whose writes to globals go where others look."""
+
+    @functools.wraps(twin)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        own = twin.__globals__
+        own.update({name: scope[name] for name in stored if name in scope})
+        try:
+            return twin(*args, **kwargs)
+        finally:
+            scope.update({name: own[name] for name in stored if name in own})
+
+    return call  # type: ignore[return-value]
 
 
 def _own_strides(tensor: Tensor) -> tuple[int, ...]:

@@ -15,7 +15,8 @@ from gradproof.subjects.torch.arguments import Arguments
 from gradproof.subjects.torch.copies import Copier
 from gradproof.subjects.torch.moving import Moved, forward_only
 from gradproof.subjects.torch.nudges import Nudge
-from gradproof.subjects.torch.outputs import real_view, to_array
+from gradproof.subjects.torch.outputs import differentiable, real_view, to_array
+from gradproof.subjects.torch.state import State, are_same
 from gradproof.subjects.torch.surroundings import Seeds
 
 
@@ -60,12 +61,11 @@ class Function:
         self.shapes = tuple(tuple(real_view(t).shape) for t in self.tensors)
         self.point: tuple[Floats, ...] = tuple(to_array(t).ravel() for t in self.tensors)
         self._initial = [t.detach().clone() for t in self.tensors]
-        self._buffers, self._others = self._state()
-        self._first_buffers = [b.detach().clone() for b in self._buffers]
-        self._first_others = [t.detach().clone() for t in self._others]
+        self._state = State(self.tensors, self.arguments.constants(), copier.modules.values())
         self._seeds = Seeds(seed, copier.generators)
         self._draws = self._needs_graph = False
-        self._written: set[int] = set()
+        #: Calls that `first_call` took.
+        self.first_calls = 0
 
     @property
     def is_random(self) -> bool:
@@ -75,15 +75,19 @@ class Function:
     @property
     def mutates(self) -> tuple[str, ...]:
         """Names of the tensors that f writes to."""
-        return tuple(self.names[k] for k in sorted(self._written))
+        return tuple(self.names[k] for k in sorted(self._state.written))
 
     def first_call(self) -> object:
         """Call f and see what it draws, writes to and needs; returns what it returned."""
         results: list[object] = []
+        before = self._state.attributes()
 
         def run() -> None:
+            self.first_calls += 1
             with self.fresh():
+                versions = self._state.versions()
                 results.append(self.call())
+                self._state.look_for_unseen(versions)
 
         self._draws = True
         try:
@@ -92,13 +96,21 @@ class Function:
             # It may differentiate inside, which takes a graph.
             self._needs_graph = True
             self._draws = self._seeds.are_used(run)
-        return results[-1]
+        changed = self._state.changed(before)
+        if changed:
+            # A cache that the first call filled may stay; what changes the next value may not.
+            run()
+            if not are_same(*(differentiable(result) for result in results[-2:])):
+                self._state.carry(changed)
+                with self.fresh():
+                    pass
+        return results[0]
 
     def call(self, *, with_graph: bool = False) -> object:
         """What f returns at its tensors as they are now; to be called in `fresh`."""
         with_graph = with_graph or self._needs_graph
         # A leaf that requires grad cannot be written to.
-        copied = with_graph and bool(self._written)
+        copied = with_graph and bool(self._state.written)
         with (
             torch.set_grad_enabled(with_graph),
             self.arguments.bound({}, copied=copied) as (args, keywords),
@@ -126,12 +138,12 @@ class Function:
     @contextmanager
     def fresh(self) -> Iterator[None]:
         """Around a call: the same random numbers as ever before, the state put back after."""
-        versions = self._versions()
+        versions = self._state.versions()
         self._seed()
         try:
             yield
         finally:
-            self._put_back(versions)
+            self._state.put_back(versions)
 
     @contextmanager
     def at(self, point: Sequence[Floats]) -> Iterator[None]:
@@ -165,27 +177,3 @@ class Function:
     def _seed(self) -> None:
         if self._draws:
             self._seeds.set()
-
-    def _state(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Buffers, which batch norm writes to without a trace, and what else f may write to."""
-        checked = {id(t) for t in self.tensors}
-        modules = self.modules.values()
-        buffers = {id(b): b for m in modules for b in m.buffers()}
-        others = [*(p for m in modules for p in m.parameters()), *self.arguments.constants()]
-        rest = {id(t): t for t in others if id(t) not in checked and id(t) not in buffers}
-        return list(buffers.values()), list(rest.values())
-
-    def _versions(self) -> list[int]:
-        return [t._version for t in (*self.tensors, *self._others)]
-
-    def _put_back(self, versions: list[int]) -> None:
-        """State as it was at first, whatever the last call wrote."""
-        for buffer, initial in zip(self._buffers, self._first_buffers, strict=True):
-            buffer.copy_(initial)
-        held = [*self.tensors, *self._others]
-        first = [*self._initial, *self._first_others]
-        for k, (tensor, initial) in enumerate(zip(held, first, strict=True)):
-            if tensor._version != versions[k]:
-                tensor.detach().copy_(initial)
-                if k < len(self.tensors):
-                    self._written.add(k)

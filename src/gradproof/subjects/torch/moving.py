@@ -14,6 +14,24 @@ from torch.overrides import TorchFunctionMode
 from gradproof.subjects.torch.nudges import Nudge, apply_rule
 from gradproof.subjects.torch.recurrent import in_steps
 
+#: What a tensor is, apart from its numbers.
+_KIND = {
+    Tensor.shape.__get__,  # type: ignore[attr-defined]
+    Tensor.dtype.__get__,  # type: ignore[attr-defined]
+    Tensor.device.__get__,
+    Tensor.ndim.__get__,  # type: ignore[attr-defined]
+    Tensor.size,
+    Tensor.dim,
+    Tensor.numel,
+    Tensor.element_size,
+    Tensor.is_floating_point,
+    Tensor.is_complex,
+    Tensor.__len__,
+    torch.numel,
+    torch.is_floating_point,
+    torch.is_complex,
+}
+
 
 class Moved(TorchFunctionMode):
     """Inside this context every operation sees moved tensors in place of some of f's own.
@@ -37,6 +55,8 @@ class Moved(TorchFunctionMode):
     ) -> Any:
         """Put the moved tensors among the arguments, or apply a rule to a moved weight."""
         kwargs = kwargs or {}
+        if func in _KIND:
+            return func(*args, **kwargs)  # the same of the moved tensor, which need not be made
         steps = in_steps(func) if torch._C._are_functorch_transforms_active() else None
         if steps is not None:
             with self:
@@ -65,7 +85,8 @@ class Moved(TorchFunctionMode):
         key = id(tensor)
         if key not in self._tensors and key in self._nudges:
             # Written out once: what f writes to it must be there the next time it is used.
-            self._tensors[key] = self._nudges[key].tensor()
+            moved = self._tensors[key] = self._nudges[key].tensor()
+            self.bytes += moved.numel() * moved.element_size()
         return self._tensors.get(key, tensor)
 
 

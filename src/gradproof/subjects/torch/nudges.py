@@ -163,11 +163,12 @@ def apply_rule(
     rule, position, name = RULES[function]
     weight = args[position] if len(args) > position else kwargs.get(name)
     nudge = nudges.get(id(weight))
-    others = [*args[:position], *args[position + 1 :], *kwargs.values()]
+    keywords = [value for key, value in kwargs.items() if key != name]
+    others = [*args[:position], *args[position + 1 :], *keywords]
     if nudge is None or not nudge.is_plain() or any(id(x) in nudges for x in others):
         return None
     if rule is _embedding and ((len(args) > 3 and args[3] is not None) or kwargs.get("max_norm")):
         return None  # it writes to the weight
-    if rule is _matmul and nudge.weight.dim() != 2:
+    if rule is _matmul and (nudge.weight.dim() != 2 or not args):
         return None
     return rule(nudge, *args, **kwargs)

@@ -110,8 +110,7 @@ def dropouts(function: Function) -> Iterator[str]:
     for root, module in function.modules.items():
         for name, part in module.named_modules(prefix=root):
             rate = getattr(part, "p", getattr(part, "dropout", 0.0))
-            is_dropout = isinstance(part, nn.modules.dropout._DropoutNd) or not list(
-                part.children()
-            )
+            known = (nn.modules.dropout._DropoutNd, nn.MultiheadAttention)
+            is_dropout = isinstance(part, known) or not list(part.children())
             if part.training and is_dropout and isinstance(rate, float) and rate > 0.0:
                 yield f"{name} ({type(part).__name__})" if name else type(part).__name__

@@ -28,6 +28,8 @@ from gradproof.tree import entry_name
 
 #: Evaluations of a tensor's entries that are made one by one before a batch is tried.
 FEW = 8
+#: Evaluations that it takes to try batches, at most.
+SETTLING = 6
 #: How far entries are moved to try whether batches give f's values, relative to their scale.
 VISIBLE = 2.0**-5
 #: Rounding that is allowed for there, in units of the values' spacing.
@@ -93,8 +95,7 @@ class TorchSubject(Evaluator):
 
     def value(self) -> float:
         """F at the point (see `Subject`)."""
-        self.evaluations += 1
-        return self._plain()
+        return self._plain() if self.take(1) else np.nan
 
     def at_entries(self, places: Places, offsets: Floats) -> Floats:
         """Values with one entry moved (see `Subject`)."""
@@ -130,10 +131,14 @@ class TorchSubject(Evaluator):
         def many(chunk: Chunk) -> Floats:
             moved = points(chunk)
             return self._guarded_batch(
-                lambda: self._batches.along(moved), lambda: self._one_by_one(moved), len(chunk[0])
+                lambda: self._batches.along(moved),
+                lambda count: self._one_by_one([flat[:count] for flat in moved]),
+                len(chunk[0]),
             )
 
         if not self._batches.is_settled(None):
+            if not self.can_afford(SETTLING):
+                return self.run(one, offsets, FEW)
             self._settle_along()
         batched = self._batches.has_way(None)
         return self.run(many if batched else one, offsets, self._batches.lanes(None))
@@ -196,6 +201,8 @@ class TorchSubject(Evaluator):
         self, directions: Sequence[Floats], offsets: Floats
     ) -> Sequence[Mapping[str, int]] | None:
         """Branches taken otherwise than at the point (see `Subject`)."""
+        if not self.can_afford(len(offsets) + 1):
+            return None
         here, found = self._branches_here(), []
         for lane, offset in enumerate(offsets):
             pairs = zip(self.point, directions, strict=True)
@@ -205,6 +212,8 @@ class TorchSubject(Evaluator):
 
     def crossings_at(self, places: Places, offsets: Floats) -> Sequence[Mapping[str, int]] | None:
         """Branches taken otherwise than at the point (see `Subject`)."""
+        if not self.can_afford(len(offsets) + 1):
+            return None
         here, found = self._branches_here(), []
         for tensor, index, offset in zip(places.tensor, places.index, offsets, strict=True):
             moved = float(self.point[tensor][index] + offset)
@@ -236,19 +245,20 @@ class TorchSubject(Evaluator):
         return kept, outputs
 
     def _first_call(self, function: Function) -> dict[str, Tensor]:
-        self.evaluations += 1
-        with surroundings(is_double=function.is_promoted):
-            return {
-                path: tensor.detach().clone()
-                for path, tensor in differentiable(function.first_call()).items()
-            }
+        try:
+            with surroundings(is_double=function.is_promoted):
+                return {
+                    path: tensor.detach().clone()
+                    for path, tensor in differentiable(function.first_call()).items()
+                }
+        finally:
+            self.evaluations += function.first_calls
 
     def _find_disconnected(self) -> tuple[str, ...]:
         """Outputs that autograd takes for constants and that are none."""
         paths = detached(self._function, self.cotangent)
-        if not paths:
+        if not paths or not self.take(1):
             return ()
-        self.evaluations += 1
         moved = [flat + move for flat, move in zip(self.point, self._moves(), strict=True)]
         with self._function.at(moved):
             there = differentiable(self._call())
@@ -288,7 +298,7 @@ class TorchSubject(Evaluator):
         return values
 
     def _guarded_batch(
-        self, batch: Callable[[], Floats], loop: Callable[[], Floats], count: int
+        self, batch: Callable[[], Floats], loop: Callable[[int], Floats], count: int
     ) -> Floats:
         try:
             return batch()
@@ -298,8 +308,10 @@ class TorchSubject(Evaluator):
             if is_own(error):
                 raise
             # One point outside the domain spoils the batch; any other error comes again.
-            self.again.append(count)
-            return loop()
+            values = np.full(count, np.nan)
+            granted = self.take(count)
+            values[:granted] = loop(granted)
+            return values
 
     def _entries(self, tensor: int, index: Codes, moved: Floats) -> Floats:
         def one(chunk: Chunk) -> Floats:
@@ -309,12 +321,12 @@ class TorchSubject(Evaluator):
             where = chunk[0]
             return self._guarded_batch(
                 lambda: self._batches.entries(tensor, index[where], moved[where]),
-                lambda: one(chunk),
+                lambda count: one((where[:count], chunk[1][:count])),
                 len(where),
             )
 
         if not self._batches.is_settled(tensor):
-            if len(index) < FEW:
+            if len(index) < FEW or not self.can_afford(SETTLING):
                 return self.run(one, moved, FEW)
             self._settle_entries(tensor)
         batched = self._batches.has_way(tensor)

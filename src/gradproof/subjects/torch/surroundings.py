@@ -31,6 +31,7 @@ def surroundings(*, is_double: bool) -> Iterator[None]:
         stack.callback(torch.set_default_dtype, torch.get_default_dtype())
         if is_double:
             torch.set_default_dtype(torch.float64)
+        stack.enter_context(_no_fast_path())
         for owner, name, precise in _precision():
             stack.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, precise)
@@ -46,6 +47,21 @@ def _precision() -> list[tuple[Any, str, Any]]:
         (matmul, "allow_bf16_reduced_precision_reduction", False),
         (torch.backends.cudnn, "allow_tf32", False),
     ]
+
+
+@contextmanager
+def _no_fast_path() -> Iterator[None]:
+    """Transformer layers as they are in training.
+
+    In eval mode and without a graph they take a fused path, whose values at padded places are
+    others than those that autograd differentiates.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _cuda_devices() -> list[int]:

@@ -77,13 +77,13 @@ def report_on(problem: Problem, name: str, seed: int, *, spacing: float | None =
     """NumPy's own formats as they are given; others, or another spacing, by `Rounded`."""
     f, x, grad = problem
     if name != "bfloat16" and spacing is None:
-        return check(picky(f, x), x, grad, seed=seed)
+        return check(picky(f, x), x, grad, seed=seed, coverage="full")
     subject = Rounded(f, x, SPACING[name] if spacing is None else spacing, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             sys.modules["gradproof.check"], "maker", lambda *_, **__: lambda *_, **__: subject
         )
-        return check(f, subject.point, grad, seed=seed)
+        return check(f, subject.point, grad, seed=seed, coverage="full")
 
 
 def picky(f: Function, x: Any) -> Function:
@@ -311,7 +311,7 @@ def test_a_double_inside_makes_half_precision_inputs_sharp() -> None:
     for seed in range(6):
         x = np.random.default_rng(seed).normal(size=6).astype(np.float16)
         f = picky(lambda x: np.sum(np.sin(x.astype(np.float64))), x)
-        report = check(f, x, lambda x: np.cos(x.astype(np.float64)))
+        report = check(f, x, lambda x: np.cos(x.astype(np.float64)), coverage="full")
         assert report.verdict != "fail"
         assert max(entry.error for entry in report.entries) < 1e-3
 

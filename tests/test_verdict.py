@@ -148,6 +148,28 @@ def test_claim_right_to_single_precision_matches_and_says_so() -> None:
     assert judged(1e-3 * (1 + 2e-7), 1e-3, error=1e-15)[0] == "mismatch"
 
 
+@pytest.mark.parametrize(
+    ("unit", "name"), [(2.0**-23, "float32"), (2.0**-10, "float16"), (2.0**-7, "bfloat16")]
+)
+def test_the_format_that_sets_the_limit_is_named(unit: float, name: str) -> None:
+    verdict, reason = judged(1.0, error=2e-3, unit=unit)
+    assert (verdict, REASONS[reason]) == ("unresolved", f"{name} inputs: {REASONS[BLUNT]}")
+    verdict, reason = judged(1.0 + 2e-6, confirmed=False, unit=unit)
+    assert (verdict, REASONS[reason]) == ("unresolved", f"{name} inputs: {REASONS[DISPUTED]}")
+    verdict, reason = judged(1.0, np.nan, np.inf, status=Status.UNRESOLVED, unit=unit)
+    assert REASONS[reason] == f"{name} inputs: {Status.UNRESOLVED.value}"
+    # What is settled needs no excuse.
+    assert judged(1.0, unit=unit) == ("match", MATCHES)
+    assert judged(3.0, unit=unit) == ("mismatch", DIFFERS)
+
+
+def test_an_effect_below_some_spacings_of_coarse_numbers_is_none() -> None:
+    assert judged(0.0, 0.0, 5e-6, typical=1e-12)[0] == "unresolved"
+    assert judged(0.0, 0.0, 5e-6, typical=1e-12, unit=2.0**-23) == ("match", UNSEEN)
+    # But no more than the resolution asked for.
+    assert judged(0.0, 0.0, 5e-3, typical=1e-12, unit=2.0**-7)[0] == "unresolved"
+
+
 def test_failure_prevails_over_doubt_and_doubt_over_success() -> None:
     assert overall([]) == "pass"
     assert overall(["pass", "pass"]) == "pass"

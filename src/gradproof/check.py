@@ -34,7 +34,7 @@ from gradproof.terms import Term, check_terms, with_terms
 
 
 def check(
-    f: Callable[[Any], Any],
+    f: Callable[..., Any],
     x: Any,
     grad: Any = None,
     *,
@@ -164,7 +164,7 @@ def check(
     return replace(report, seconds=time.perf_counter() - started, plan=plan)
 
 
-def assert_gradients(f: Callable[[Any], Any], x: Any, grad: Any = None, **options: Any) -> Report:
+def assert_gradients(f: Callable[..., Any], x: Any, grad: Any = None, **options: Any) -> Report:
     """`check`, raising unless the verdict is `pass`; same arguments. Returns the report.
 
     Raises:

@@ -8,13 +8,14 @@ import numpy as np
 
 from gradproof.coverage import entries as coverage_entries
 from gradproof.coverage.asking import request_of, sampler_of
-from gradproof.coverage.climb import climb, ladders, look_again
+from gradproof.coverage.branches import clear_at
+from gradproof.coverage.climb import Clear, climb, ladders, look_again
 from gradproof.coverage.probe import Probes, probe, scales
 from gradproof.coverage.request import Numeric, Request
 from gradproof.diagnosis.preflight import Claim, Value, look_at_claim, look_at_value
 from gradproof.diagnosis.second_opinion import compare_modes
 from gradproof.numerics.noise import floor
-from gradproof.numerics.sampling import Sampler
+from gradproof.numerics.sampling import Floats, Lanes, Sampler
 from gradproof.outcome.assemble import empty_report, make_report, with_findings
 from gradproof.outcome.budget import Lack, about_budget
 from gradproof.outcome.stepping import rows_of
@@ -90,14 +91,23 @@ def compare(
     noise = max(probes.noise, value.jitter, float(floor(np.array([value.value]))[0]))
     request = request_of(subject, places, scale, claim.gradient, claim.rounding)
     sampler = sampler_of(subject, places)
+
+    def clear(lanes: Lanes, longest: Floats) -> Floats:
+        return clear_at(subject, places[lanes], longest)
+
     numeric = climb(
-        sampler, request, value=value.value, noise=noise, resolution=settings.resolution
+        sampler,
+        request,
+        value=value.value,
+        noise=noise,
+        resolution=settings.resolution,
+        clear=clear,
     )
     findings: list[Finding] = []
     # Where the budget ran out, the probes may lack values, and nothing more can be seen.
     is_seen = subject.exhausted is None and probes.contradict.all()
     if is_complete and is_seen and not numeric.confirmed.any():
-        _climb_the_widest(sampler, request, numeric, value.value)
+        _climb_the_widest(sampler, request, numeric, value.value, clear)
         if settings.coverage != "full" and not numeric.confirmed.any():
             again = probe(subject, scale, claim.gradient, claim.rounding, value.value, PROBES, rng)
             findings += _about_probes(probes, again) if subject.exhausted is None else []
@@ -126,12 +136,14 @@ def places_of(subject: Subject, settings: Settings) -> Places:
     return coverage_entries.sample(sizes, settings.samples, np.random.default_rng(settings.seed))
 
 
-def _climb_the_widest(sampler: Sampler, request: Request, numeric: Numeric, value: float) -> None:
+def _climb_the_widest(
+    sampler: Sampler, request: Request, numeric: Numeric, value: float, clear: Clear
+) -> None:
     """Climb again where the bars let most pass: probes contradict what they let pass together."""
     weight = (numeric.error + request.rounding) * request.scale
     widest = np.argsort(-weight, kind="stable")[:RECHECKED]
     numeric.put(widest, ladders(sampler, request, widest, value, None))
-    look_again(sampler, request, numeric, value)
+    look_again(sampler, request, numeric, value, clear)
 
 
 def _about_probes(first: Probes, second: Probes) -> list[Finding]:

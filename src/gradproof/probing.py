@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gradproof.coverage.asking import request_of, sampler_of
-from gradproof.coverage.bisect import Culprits, Piece, bisect
+from gradproof.coverage.bisect import DENSE, Culprits, Piece, bisect, narrow
 from gradproof.coverage.certify import Certificate, certify
 from gradproof.coverage.climb import climb
-from gradproof.coverage.directions import Line
+from gradproof.coverage.directions import SINGLE, Line
+from gradproof.coverage.request import Numeric, Request
 from gradproof.diagnosis.preflight import Claim, Value
 from gradproof.numerics.noise import floor
 from gradproof.numerics.sampling import Floats
@@ -21,20 +24,25 @@ from gradproof.outcome.trial import Settings, Trial
 from gradproof.report.model import Report
 from gradproof.subjects.base import Places, Subject
 
-#: Entries that are looked at one by one in a tensor, or a piece of one, that is wrong all over.
-LOOKED_AT = 8
+#: Entries that are looked at one by one in a tensor that is wrong all over, in all such tensors
+#: together, and in pieces in which an error was lost: each takes whole ladders.
+LOOKED_AT, LOOKED_AT_IN_ALL = 8, 24
 #: How often what was found is corrected, or left out, to look for more.
 ROUNDS = 6
 
 
 @dataclass
 class _Found:
-    """Culprits so far, and the gradient without them."""
+    """Culprits so far, and the gradient without them.
+
+    `dense` has the pieces of tensors that are wrong in many places, by tensor.
+    """
 
     gradient: list[Floats]
+    rounding: list[Floats]
     entries: list[Piece] = field(default_factory=list)
-    pieces: list[Piece] = field(default_factory=list)
-    dense: set[int] = field(default_factory=set)
+    dense: dict[int, list[Piece]] = field(default_factory=dict)
+    lost: list[Piece] = field(default_factory=list)
     unsearched: list[Piece] = field(default_factory=list)
 
 
@@ -47,10 +55,12 @@ def examine_by_probes(
     rng: np.random.Generator,
 ) -> Report:
     """Certify the claim, or find what is wrong with it (see `certify` and `bisect`)."""
-    found = _Found([g.copy() for g in claim.gradient])
+    search = _Search(subject, value, claim, scale, settings)
+    found = search.found
+    search.leave_out_what_is_no_number()
     certificates = []
     for _ in range(ROUNDS):
-        line = Line(subject, found.gradient, claim.rounding, value.value)
+        line = Line(subject, found.gradient, found.rounding, value.value, value.jitter)
         certificate = certify(
             line,
             scale,
@@ -60,30 +70,16 @@ def examine_by_probes(
             rng=rng,
         )
         certificates.append(certificate)
-        if certificate.contradiction is None:
+        wrong = certificate.contradiction
+        if wrong is None:
             break
-        culprits = bisect(
-            line,
-            subject.names,
-            certificate.contradiction,
-            certificate.step,
-            certificate.noise,
-        )
-        is_new = _take(subject, value, claim, scale, culprits, certificate, settings, found)
-        if not is_new or subject.exhausted is not None:
+        culprits = bisect(line, subject.names, wrong, certificate.step, certificate.noise)
+        if not search.take(culprits, line, certificate) or subject.exhausted is not None:
             break
     first, last = certificates[0], certificates[-1]
-    places = _places(subject, found, rng)
+    places = _places(found, rng)
     noise = max(first.noise, value.jitter, float(floor(np.array([value.value]))[0]))
-    request = request_of(subject, places, scale, claim.gradient, claim.rounding)
-    sampler = sampler_of(subject, places)
-    numeric = climb(
-        sampler,
-        request,
-        value=value.value,
-        noise=noise,
-        resolution=settings.resolution,
-    )
+    request, numeric, lacking = search.look_at(places, noise)
     trial = Trial(
         subject,
         value,
@@ -95,14 +91,13 @@ def examine_by_probes(
         first.reach,
         None,
         (),
-        sampler.lacking,
+        lacking,
     )
     probes = tuple(p for certificate in certificates for p in certificate.probes)
-    whole = replace(last, probes=probes)
     report = make_report(trial, settings, rng)
     return with_certificate(
         report,
-        whole,
+        replace(last, probes=probes),
         frozenset(found.dense),
         settings,
         len(certificates) > 1,
@@ -111,38 +106,98 @@ def examine_by_probes(
     )
 
 
-def _take(
-    subject: Subject,
-    value: Value,
-    claim: Claim,
-    scale: Sequence[Floats],
-    culprits: Culprits,
-    certificate: Certificate,
-    settings: Settings,
-    found: _Found,
-) -> bool:
-    """Add culprits, and correct what is claimed for them; whether there is anything new."""
-    new = [p for p in culprits.entries if p not in found.entries]
-    dense = set(culprits.dense) | {p.tensor for p in culprits.pieces}
-    found.unsearched += culprits.unsearched
-    if not new and dense <= found.dense:
-        return False
-    found.entries += new
-    found.pieces += culprits.pieces
-    found.dense |= dense
-    if new:
-        places = _at(new)
-        request = request_of(subject, places, scale, claim.gradient, claim.rounding)
+class _Search:
+    """What is known of the culprits, and what is to be found out about them."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        value: Value,
+        claim: Claim,
+        scale: Sequence[Floats],
+        settings: Settings,
+    ) -> None:
+        self.found = _Found([*claim.gradient], [*claim.rounding])
+        self._subject, self._value, self._claim = subject, value, claim
+        self._scale, self._settings = scale, settings
+        self._known: dict[tuple[int, int], tuple[Any, ...]] = {}
+
+    def leave_out_what_is_no_number(self) -> None:
+        """NaN and infinity are wrong whatever f does; they would spoil every direction."""
+        for k, claimed in enumerate(self._claim.gradient):
+            bad = np.flatnonzero(~np.isfinite(claimed))
+            if len(bad) == 0:
+                continue
+            pieces = [Piece(k, i, i + 1) for i in bad[:LOOKED_AT].tolist()]
+            if len(bad) > DENSE:
+                self.found.dense[k] = pieces
+            else:
+                self._correct(pieces, 0.0)
+
+    def take(self, culprits: Culprits, line: Line, certificate: Certificate) -> bool:
+        """Add culprits, and correct what is claimed for them; whether there is anything new."""
+        found = self.found
+        found.unsearched += culprits.unsearched
+        dense: dict[int, list[Piece]] = {}
+        for piece in culprits.dense:
+            dense.setdefault(piece.tensor, []).append(piece)
+        for pieces in dense.values():
+            # One entry that is wrong for certain, however few there are in the pieces.
+            assert certificate.contradiction is not None
+            one = narrow(
+                line, pieces[0], certificate.contradiction, certificate.step, certificate.noise
+            )
+            pieces[:0] = [] if one is None else [one]
+        for k in culprits.imprecise:
+            found.rounding[k] = np.fmax(found.rounding[k], SINGLE * np.abs(found.gradient[k]))
+        new = [p for p in culprits.entries if p not in found.entries and p.tensor not in dense]
+        found.lost += culprits.lost
+        found.dense |= dense
+        self._correct(new, certificate.noise)
+        return bool(new or dense or culprits.imprecise)
+
+    def look_at(self, places: Places, noise: float) -> tuple[Request, Numeric, NDArray[np.bool_]]:
+        """Compare entries one by one; also which of them the budget did not suffice for."""
+        subject, claim = self._subject, self._claim
+        keys = list(zip(places.tensor.tolist(), places.index.tolist(), strict=True))
+        new = np.array([i for i, key in enumerate(keys) if key not in self._known], dtype=np.intp)
+        request = request_of(subject, places, self._scale, claim.gradient, claim.rounding)
+        sampler = sampler_of(subject, places[new])
         numeric = climb(
-            sampler_of(subject, places),
-            request,
-            value=value.value,
-            noise=certificate.noise,
-            resolution=settings.resolution,
+            sampler,
+            request.take(new),
+            value=self._value.value,
+            noise=noise,
+            resolution=self._settings.resolution,
         )
-        for piece, slope in zip(new, numeric.value.tolist(), strict=True):
+        columns = [getattr(numeric, column.name) for column in fields(Numeric)]
+        rows = zip(*columns, sampler.lacking, strict=True)
+        self._known |= dict(zip([keys[i] for i in new], rows, strict=True))
+        if len(new) == len(keys):
+            return request, numeric, sampler.lacking
+        *known, lacking = (
+            np.array(column) for column in zip(*(self._known[key] for key in keys), strict=True)
+        )
+        return request, Numeric(*known), lacking
+
+    def _correct(self, pieces: list[Piece], noise: float) -> None:
+        """Put the numeric value, and its error, in place of what is claimed for some entries."""
+        if not pieces:
+            return
+        found = self.found
+        found.entries += pieces
+        for k in {p.tensor for p in pieces}:
+            if found.gradient[k] is self._claim.gradient[k]:
+                found.gradient[k] = found.gradient[k].copy()
+                found.rounding[k] = found.rounding[k].copy()
+        _, numeric, _ = self.look_at(_at(pieces), noise)
+        for piece, slope, error in zip(pieces, numeric.value, numeric.error, strict=True):
+            # Where f has no slope a direction would have none either: the tensor is left out.
+            if not np.isfinite(slope + error):
+                found.dense.setdefault(piece.tensor, []).append(piece)
+                slope, error = 0.0, 0.0
             found.gradient[piece.tensor][piece.start] = slope
-    return True
+            found.rounding[piece.tensor][piece.start] = error
 
 
 def _named(subject: Subject, pieces: Sequence[Piece]) -> Iterator[str]:
@@ -156,14 +211,19 @@ def _named(subject: Subject, pieces: Sequence[Piece]) -> Iterator[str]:
             yield " to ".join(ends)
 
 
-def _places(subject: Subject, found: _Found, rng: np.random.Generator) -> Places:
-    """Entries to look at one by one: the culprits, and some of where all is wrong."""
+def _places(found: _Found, rng: np.random.Generator) -> Places:
+    """Entries to look at one by one: the culprits, and some of where much is wrong."""
     entries = {(p.tensor, p.start) for p in found.entries}
-    wide = [Piece(k, 0, len(subject.point[k])) for k in sorted(found.dense)]
-    for piece in [*wide, *found.pieces]:
-        count = min(LOOKED_AT, len(piece))
-        some = piece.start + rng.choice(len(piece), size=count, replace=False)
-        entries |= {(piece.tensor, int(i)) for i in some}
+    parts = [*found.dense.values(), *([piece] for piece in found.lost)]
+    each = min(LOOKED_AT, max(1, LOOKED_AT_IN_ALL // max(len(parts), 1)))
+    for pieces in parts:
+        some = {(p.tensor, p.start) for p in pieces if len(p) == 1}
+        for piece in rng.choice(len(pieces), size=LOOKED_AT).tolist():
+            if len(some) >= each:
+                break
+            chosen = pieces[piece]
+            some.add((chosen.tensor, int(rng.integers(chosen.start, chosen.stop))))
+        entries |= some
     return _at([Piece(k, i, i + 1) for k, i in sorted(entries)])
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gradproof.coverage.request import Numeric, Request, gap_beyond
 from gradproof.numerics.estimate import STATUSES, Status, code
+from gradproof.numerics.sampling import EPS, Floats
 from gradproof.report.entries import VERDICTS
 from gradproof.report.model import Verdict
 
@@ -19,6 +20,12 @@ SINGLE = 2.0**-23
 #: An entry whose bar, times its own size, is this small against what f does has no effect, if none
 #: is claimed either.
 NEGLIGIBLE = 1e-6
+#: Fraction of a tensor's entries beyond their bars from which its formula is in single precision,
+#: and how many entries it takes to tell.
+MANY = 0.25
+FEWEST = 4
+#: What rounding inside may hide of a function that is exactly 0 at the point and around it.
+SILENT = 64.0 * EPS
 
 #: The same where f is given numbers coarser than doubles: so many of their spacings, but not more
 #: than the resolution asked for.
@@ -86,9 +93,14 @@ def judge(
     at_kink = numeric.status == code(Status.KINK)
     with np.errstate(invalid="ignore"):
         blunt = ~(bar <= resolution * size)
-        little = np.fmax(NEGLIGIBLE, np.fmin(NEGLIGIBLE_SPACINGS * request.unit, resolution))
+        coarsest = np.fmax(request.unit, request.value_unit)
+        little = np.fmax(NEGLIGIBLE, np.fmin(NEGLIGIBLE_SPACINGS * coarsest, resolution))
         unseen = (own <= bar) & (bar * request.wide <= little * _effect(request, numeric, value))
-        imprecise = np.abs(request.claim - numeric.value) <= SINGLE * own
+        # Where f is exactly 0 there is no unit but 1: log(1 + exp(-40)) is 0 by rounding.
+        is_silent = (numeric.value == 0.0) & (value == 0.0)
+        unseen |= is_silent & (np.abs(request.claim) * request.wide <= SILENT)
+        gap = np.abs(request.claim - numeric.value)
+        imprecise = (gap <= SINGLE * own) | _is_single(request, gap, beyond)
     verdict = np.full(len(bar), _MATCH, dtype=np.uint8)
     reason = np.full(len(bar), MATCHES, dtype=np.intp)
 
@@ -104,10 +116,30 @@ def judge(
     rule((beyond > 1.0) & numeric.confirmed, _MISMATCH, DIFFERS)
     rule((beyond > 1.0) & numeric.confirmed & at_kink, _MISMATCH, OUTSIDE)
     rule((beyond > 1.0) & imprecise, _MATCH, IMPRECISE)
+    rule(is_silent & unseen, _MATCH, UNSEEN)
     if lacking is not None:
         rule(lacking, _UNRESOLVED, LACKING)
     rule(~np.isfinite(request.claim), _MISMATCH, NOT_FINITE)
     return Judgement(verdict, _with_format(reason, request.unit))
+
+
+def _is_single(request: Request, gap: Floats, beyond: Floats) -> NDArray[np.bool_]:
+    """Entries right to 7 digits of their tensor, where the whole tensor is right to no more.
+
+    A sum in single precision is right to 7 digits of its terms, which may be more than what is left
+    of them. One entry that is off among others that are exact is another matter.
+    """
+    # By how much the tensor's entries move f as they move by the tensor's size.
+    with np.errstate(all="ignore"):
+        typical = np.nan_to_num(request.typical * (request.scale / request.wide), posinf=0.0)
+    near = gap <= SINGLE * np.fmax(typical, np.abs(request.claim))
+    off = beyond > 1.0
+    counts = np.maximum(np.bincount(request.group, off), 1.0)
+    size = np.maximum(np.bincount(request.group), 1)
+    is_all = np.bincount(request.group, off & near) == counts
+    is_many = (counts >= MANY * size) & (size >= FEWEST)
+    single: NDArray[np.bool_] = (is_all & is_many)[request.group] & off & near
+    return single
 
 
 def overall(verdicts: Iterable[Verdict]) -> Verdict:

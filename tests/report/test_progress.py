@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from gradproof.report.progress import progress_bar
+from gradproof.report.progress import plan_line, progress_bar
 
 
 class Terminal(io.StringIO):
@@ -80,3 +80,39 @@ def test_the_bar_goes_away_when_the_check_is_interrupted(monkeypatch: pytest.Mon
     show_cursor, erase_line = "\x1b[?25h", "\x1b[2K"
     assert show_cursor in terminal.getvalue()
     assert terminal.getvalue().endswith(erase_line)
+
+
+def test_a_line_stands_before_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradproof.report.progress.PATIENCE", -1.0)
+    terminal = on_a_terminal(monkeypatch)
+    with progress_bar(True, "about 2,100 evaluations, 12 s, 34 MB") as update:
+        update(3, 10)
+        update(15, 10)
+    shown = terminal.getvalue()
+    assert shown.count("about 2,100 evaluations, 12 s, 34 MB") == 1
+    assert shown.index("about 2,100") < shown.index("checking")
+
+
+def test_a_quick_check_shows_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = on_a_terminal(monkeypatch)
+    with progress_bar(True, "about 2,100 evaluations, 12 s, 34 MB") as update:
+        update(3, 10)
+    assert "about" not in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "memory", "expected"),
+    [
+        (0.0123, 1000, "0.012 s, 1 MB"),
+        (3.21, 34_400_000, "3.2 s, 34 MB"),
+        (119.0, 1_900_000_000, "119 s, 1900 MB"),
+        (150.0, 2_400_000_000, "2.5 min, 2.4 GB"),
+        (3000.0, 10**8, "50 min, 100 MB"),
+        (5.0 * 3600.0, 10**8, "5 h, 100 MB"),
+        (30.0 * 3600.0, 10**8, "30 h, 100 MB"),
+        (40.0 * 86400.0, 3 * 10**11, "40 days, 300 GB"),
+        (float("nan"), 10**8, "time unknown, 100 MB"),
+    ],
+)
+def test_the_line_has_units_that_fit(seconds: float, memory: int, expected: str) -> None:
+    assert plan_line(1234, seconds, memory) == f"about 1,234 evaluations, {expected}"

@@ -10,9 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from tests.torch.wrong_backwards import (
+    MeanlessLayerNorm,
+    ShiftedReLU,
+    TwiceScaledScores,
+    WrongSigmoid,
+    applied,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -45,98 +51,6 @@ PLANTS = {
 }
 
 
-# -- the wrong backwards -----------------------------------------------------------------------
-
-
-class _ShiftedReLU(torch.autograd.Function):
-    """ReLU whose backward opens channel 0 where the input exceeds -0.5 instead of 0."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return x.clamp_min(0.0)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        threshold = torch.zeros(x.shape[1], 1, 1, dtype=x.dtype)
-        threshold[0] = -0.5
-        opened: Tensor = torch.where(x > threshold, grad, 0.0)
-        return opened
-
-
-class _MeanlessLayerNorm(torch.autograd.Function):
-    """Normalisation whose backward lacks - grad.mean(-1), as if the mean did not depend on x."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
-        deviation = torch.sqrt(x.var(-1, correction=0, keepdim=True) + 1e-5)
-        return (x - x.mean(-1, keepdim=True)) / deviation, deviation
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(*output)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Any) -> Tensor:
-        normal, deviation = ctx.saved_tensors
-        along = normal * (grad * normal).mean(-1, keepdim=True)
-        wrong: Tensor = (grad - along) / deviation
-        return wrong
-
-
-class _TwiceScaledScores(torch.autograd.Function):
-    """Scores q k' / sqrt(d) whose backward divides by sqrt(d) twice."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(q: Tensor, k: Tensor) -> Tensor:
-        return q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        q, k = ctx.saved_tensors
-        scaled = grad / q.shape[-1]
-        return scaled @ k, scaled.transpose(-1, -2) @ q
-
-
-class _WrongSigmoid(torch.autograd.Function):
-    """A sigmoid s whose derivative is taken for s rather than s (1 - s).
-
-    In the style of the first autograd Functions, which vmap does not take.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        gate = torch.sigmoid(x)
-        ctx.save_for_backward(gate)
-        return gate
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (gate,) = ctx.saved_tensors
-        wrong: Tensor = grad * gate
-        return wrong
-
-
-def _applied(function: type[torch.autograd.Function]) -> Callable[..., Any]:
-    apply: Any = function.apply
-    return apply  # type: ignore[no-any-return]
-
-
 # -- a residual network ------------------------------------------------------------------------
 
 
@@ -153,7 +67,7 @@ class _Block(nn.Module):
         if stride > 1:
             conv = nn.Conv2d(channels, width, 1, stride, bias=False)
             self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(width))
-        self._relu = _applied(_ShiftedReLU) if shifted else functional.relu
+        self._relu = applied(ShiftedReLU) if shifted else functional.relu
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self._relu(self.norm1(self.conv1(x)))
@@ -193,7 +107,7 @@ class _LayerNorm(nn.LayerNorm):
     """A LayerNorm on the wrong normalisation; weight and bias get right gradients."""
 
     def forward(self, input: Tensor) -> Tensor:
-        normal, _ = _applied(_MeanlessLayerNorm)(input)
+        normal, _ = applied(MeanlessLayerNorm)(input)
         return torch.addcmul(self.bias, normal, self.weight)
 
 
@@ -205,7 +119,7 @@ class _Attention(nn.Module):
         self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
         self.dropout = nn.Dropout(dropout)
-        self._scores = _applied(_TwiceScaledScores) if twice else self._plain_scores
+        self._scores = applied(TwiceScaledScores) if twice else self._plain_scores
 
     def forward(self, x: Tensor) -> Tensor:
         length, batch, width = x.shape
@@ -287,7 +201,7 @@ class _Cell(nn.Module):
         super().__init__()
         self.inner = nn.Linear(channels, 4 * width)
         self.recurrent = nn.Linear(width, 4 * width, bias=False)
-        self._forget = _applied(_WrongSigmoid) if wrong else torch.sigmoid
+        self._forget = applied(WrongSigmoid) if wrong else torch.sigmoid
 
     def forward(self, sequence: Tensor) -> Tensor:
         hidden = sequence.new_zeros(len(sequence), self.recurrent.in_features)

@@ -88,6 +88,9 @@ def _of_generators() -> dict[str, object]:
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - it is to be seen whether it moves
     return {
         "torch's generator": torch.get_rng_state().numpy().tobytes(),
+        "seeds that wait for CUDA": [
+            call and call[0] for call in torch.cuda._lazy_seed_tracker.get_calls()
+        ],
         "Python's generator": random.getstate(),
         "NumPy's generator": (kind, np.asarray(keys).tobytes(), *rest),
     }

@@ -3,8 +3,11 @@
 The direction is confined to one half of the entries and to the other, and each half along which
 claim and difference still disagree is halved again: first along the tree of modules or containers,
 then within tensors. A few wrong entries are found for a number of evaluations that grows with the
-logarithm of the size. Where too many pieces of a tensor are wrong, all of it is, and no list is
+logarithm of the size. Where too many pieces of a tensor are wrong, much of it is, and no list is
 needed.
+
+A half may bend or cross kinks where the whole did not. Its gap counts if it stays as it is on a
+step that is eight times shorter: what truncation or a kink does is gone then, or all but.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gradproof.coverage.directions import Direction, Line
+from gradproof.coverage.directions import SIGMAS, SINGLE, Direction, Line
 from gradproof.numerics.sampling import Floats
 
 #: More wrong pieces of one tensor than this at one level: the error is everywhere in it.
@@ -23,6 +27,11 @@ DENSE = 6
 BATCH_BYTES = 2**27
 #: A gap must be this many bars wide for its piece to be followed.
 VISIBLE = 1.5
+#: Steps on which a gap is looked at again are so much shorter, and there are so many of them.
+SHORTER = 0.125
+TIMES = 4
+#: A gap that changes by less than this part of it is no truncation.
+STEADY = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,14 +52,17 @@ class Culprits:
 
     Attributes:
         entries: single entries.
-        dense: tensors that are wrong all over.
-        pieces: pieces in which the error is, but in neither of whose halves it could be seen.
+        dense: pieces of tensors that are wrong in many places, several pieces each.
+        imprecise: tensors that are off everywhere, but only by what single precision makes of a
+            gradient.
+        lost: pieces in which the error is, but in neither of whose halves it could be seen.
         unsearched: pieces in which it is, and that the budget did not suffice to search.
     """
 
     entries: tuple[Piece, ...]
-    dense: tuple[int, ...]
-    pieces: tuple[Piece, ...]
+    dense: tuple[Piece, ...]
+    imprecise: tuple[int, ...]
+    lost: tuple[Piece, ...]
     unsearched: tuple[Piece, ...] = ()
 
 
@@ -73,31 +85,54 @@ def bisect(
     open_: list[Node] = [tree_of(names, [len(d) for d in direction])]
     entries: list[Piece] = []
     lost: list[Piece] = []
-    dense: set[int] = set()
+    dense: list[Piece] = []
+    imprecise: list[int] = []
     while open_:
-        halves = [half for node in open_ for half in _halves(node)]
-        wrong = iter(_is_wrong(line, halves, direction, step, noise))
+        pairs = [_halves(node) for node in open_]
+        halves = [half for pair in pairs for half in pair if _size(half)]
+        gaps = dict(zip(halves, _gaps(line, halves, direction, step, noise), strict=True))
         if line.subject.exhausted is not None:
             break
         following: list[Node] = []
-        for node in open_:
-            found = [half for half in _halves(node) if next(wrong)]
-            if not found:
-                lost += _pieces(node)
-            following += found
-        single = [n for n in following if isinstance(n, Piece) and len(n) == 1]
-        entries += single
-        open_ = [n for n in following if n not in single]
-        counts = np.bincount([n.tensor for n in following if isinstance(n, Piece)] or [0])
-        dense |= {int(k) for k in np.flatnonzero(counts > DENSE)}
-        open_ = [n for n in open_ if not (isinstance(n, Piece) and n.tensor in dense)]
-    outside = [p for p in entries if p.tensor not in dense]
-    return Culprits(
-        tuple(outside),
-        tuple(sorted(dense)),
-        tuple(p for p in lost if p.tensor not in dense and len(p)),
-        tuple(p for node in open_ for p in _pieces(node) if len(p)),
-    )
+        for node, pair in zip(open_, pairs, strict=True):
+            wrong = [half for half in pair if gaps.get(half, 0.0) != 0.0]
+            following += wrong
+            if not wrong and isinstance(node, Piece):
+                lost.append(node)
+        open_ = []
+        for tensor, pieces in _by_tensor(following).items():
+            if tensor is None:
+                open_ += pieces
+            elif len(pieces) <= DENSE:
+                entries += [p for p in pieces if len(p) == 1]
+                open_ += [p for p in pieces if len(p) > 1]
+            elif _is_single_precision(line, pieces, gaps, direction):
+                imprecise.append(tensor)
+            else:
+                dense += pieces
+    unsearched = [p for node in open_ for p in _pieces(node) if len(p)]
+    return Culprits(tuple(entries), tuple(dense), tuple(imprecise), tuple(lost), tuple(unsearched))
+
+
+def narrow(
+    line: Line, piece: Piece, direction: Direction, step: float, noise: float
+) -> Piece | None:
+    """One wrong entry of a piece that has many; None if it was lost on the way.
+
+    Args:
+        line: the function and its claimed gradient.
+        piece: one along which claim and difference disagree.
+        direction: of which it is a part.
+        step: the step along it.
+        noise: of f's values.
+    """
+    while len(piece) > 1:
+        halves = [half for half in _halves(piece) if isinstance(half, Piece)]
+        gaps = _gaps(line, halves, direction, step, noise)
+        if line.subject.exhausted is not None or not np.any(gaps):
+            return None
+        piece = halves[int(np.argmax(np.abs(gaps)))]
+    return piece
 
 
 def tree_of(names: Sequence[str], sizes: Sequence[int]) -> Node:
@@ -141,18 +176,63 @@ def _pieces(node: Node) -> Iterator[Piece]:
             yield from _pieces(inner)
 
 
-def _is_wrong(
+def _size(node: Node) -> int:
+    return sum(len(piece) for piece in _pieces(node))
+
+
+def _by_tensor(nodes: Sequence[Node]) -> dict[int | None, list[Piece]]:
+    """Pieces by their tensors; groups of tensors under None."""
+    parts: dict[int | None, list[Piece]] = {}
+    for node in nodes:
+        parts.setdefault(node.tensor if isinstance(node, Piece) else None, []).append(node)  # type: ignore[arg-type]
+    return parts
+
+
+def _is_single_precision(
+    line: Line, pieces: list[Piece], gaps: dict[Node, float], direction: Direction
+) -> bool:
+    """Whether pieces are off by no more than a gradient in single precision may be."""
+    share = line.share(_confined(direction, tuple(pieces)))
+    gap = float(np.linalg.norm([gaps[piece] for piece in pieces]))
+    return gap <= SIGMAS * SINGLE * share
+
+
+def _gaps(
     line: Line, nodes: Sequence[Node], direction: Direction, step: float, noise: float
-) -> list[bool]:
-    """Whether claim and difference disagree along the direction, confined to each node."""
+) -> Floats:
+    """Claim less difference along the direction, confined to each node; 0 where they agree."""
+    gap, bar = _look(line, nodes, direction, step, noise)
+    result = np.zeros(len(nodes))
+    open_ = np.flatnonzero(~(np.abs(gap) <= VISIBLE * bar))
+    for _ in range(TIMES):
+        if len(open_) == 0:
+            break
+        step *= SHORTER
+        shorter, wider = _look(line, [nodes[i] for i in open_], direction, step, noise)
+        change = np.abs(shorter - gap[open_])
+        # Too small to be told from 0 on the shorter step, the change would be seen.
+        is_gone = (np.abs(shorter) <= wider) & (change > bar[open_] + wider)
+        is_steady = (change <= bar[open_] + wider) | (change <= STEADY * np.abs(shorter))
+        settled = is_steady & ~is_gone
+        result[open_[settled]] = gap[open_[settled]]
+        gap[open_], bar[open_] = shorter, wider
+        open_ = open_[~(settled | is_gone)]
+    return result
+
+
+def _look(
+    line: Line, nodes: Sequence[Node], direction: Direction, step: float, noise: float
+) -> tuple[Floats, Floats]:
     size = sum(d.nbytes for d in direction)
-    at_once = max(2, BATCH_BYTES // max(size, 1))
-    wrong: list[bool] = []
+    at_once = max(1, BATCH_BYTES // max(size, 1))
+    gaps: list[NDArray[np.float64]] = [np.empty(0)]
+    bars: list[NDArray[np.float64]] = [np.empty(0)]
     for start in range(0, len(nodes), at_once):
         some = nodes[start : start + at_once]
         slopes = line.pairs([_confined(direction, node) for node in some], step, noise)
-        wrong += (~(np.abs(slopes.gap) <= VISIBLE * slopes.bar)).tolist()
-    return wrong
+        gaps.append(slopes.gap)
+        bars.append(slopes.bar)
+    return np.concatenate(gaps), np.concatenate(bars)
 
 
 def _confined(direction: Direction, node: Node) -> list[Floats]:

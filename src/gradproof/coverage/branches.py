@@ -16,6 +16,8 @@ from gradproof.subjects.base import Places, Subject
 
 #: Offsets of some lanes to what was crossed there; None where f cannot be traced.
 Crossings = Callable[[Lanes, Floats], Sequence[Mapping[str, int]] | None]
+#: The longest regular step of a ladder, relative to its scale.
+TOP_RUNG = 0.26
 #: Steps that are tried are this factor apart, and there are so many of them.
 FACTOR = 4.0
 STEPS = 16

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradproof.coverage.branches import clear_along
+from gradproof.coverage.branches import TOP_RUNG, clear_along
+from gradproof.coverage.climb import MARGIN_IF_COARSE
 from gradproof.coverage.confidence import probes_for, undetected
 from gradproof.coverage.directions import GRID, Direction, Line, draw, sizes_of
 from gradproof.numerics.estimate import Estimates, Status, code
-from gradproof.numerics.sampling import Floats
+from gradproof.numerics.ladder import REGULAR
+from gradproof.numerics.sampling import EPS, Floats
 
 #: The longest step along a direction, in units of the entries' sizes, and the largest of the
 #: regular rungs of a ladder for a scale of 1.
 LONGEST = 0.25
-TOP_RUNG = 0.26
 #: A second pair is this much shorter.
 SHORTER = 0.125
 #: Steps of a second ladder, relative to the first.
@@ -46,8 +47,8 @@ class Probe:
 
     @property
     def agrees(self) -> bool:
-        """Whether the claim fits."""
-        return abs(self.analytic - self.numeric) <= self.bar
+        """Whether the claim fits; it fits a probe that says nothing."""
+        return np.isinf(self.bar) or abs(self.analytic - self.numeric) <= self.bar
 
 
 @dataclass(frozen=True)
@@ -100,44 +101,29 @@ def certify(
     # A tensor may be judged by all probes or by its own: each has half of the misses.
     count = probes_for(alpha)
     prober = _Prober(line)
-    probes: list[Probe] = []
-    contradiction = None
-    for _ in range(count):
-        direction = draw(sizes, rng)
-        probes.append(prober.probe(direction))
-        if line.subject.exhausted is not None:  # then this one lacks values
-            probes.pop()
-            break
-        if not probes[-1].agrees:
-            contradiction = direction
-            break
+    probes, contradiction = prober.several(count, sizes, rng)
     shares = np.array([np.linalg.norm(g * s) for g, s in zip(line.gradient, sizes, strict=True)])
-    everything = float(np.linalg.norm(shares))
+    # At an optimum nothing is large but what f does farther away; a constant has its value.
+    effect = max(float(np.linalg.norm(shares)), prober.variation) or abs(line.value)
     least = np.full(len(sizes), undetected([p.bar for p in probes], 0.5 * alpha, GRID))
     for k in np.flatnonzero(~(least <= resolution * shares)).tolist():
         if k in apart or len(sizes[k]) == 0:
             continue
         if contradiction is not None or line.subject.exhausted is not None:
             break
-        own = _Prober(line, k, prober.noise)
-        if max(least[k], shares[k]) <= NEGLIGIBLE * everything and own.is_still(sizes[k]):
+        is_small = max(least[k], shares[k]) <= NEGLIGIBLE * effect
+        if is_small and _is_still(line, draw(sizes, rng, only=k), prober.noise):
             continue
-        mine: list[Probe] = []
-        for _ in range(count):
-            direction = draw(sizes, rng, only=k)
-            mine.append(own.probe(direction))
-            if line.subject.exhausted is not None:
-                mine.pop()
-                break
-            if not mine[-1].agrees:
-                contradiction, prober = direction, own
-                break
+        own = _Prober(line, k)
+        mine, contradiction = own.several(count, sizes, rng)
+        if contradiction is not None:
+            prober = own
         probes += mine
         least[k] = min(least[k], undetected([p.bar for p in mine], 0.5 * alpha, GRID))
     return Certificate(
         probes=tuple(probes),
         limit=np.where(shares > 0.0, least / shares, np.inf),
-        negligible=np.fmax(least, shares) <= NEGLIGIBLE * everything,
+        negligible=np.fmax(least, shares) <= NEGLIGIBLE * effect,
         sizes=sizes,
         contradiction=contradiction,
         step=prober.step,
@@ -151,9 +137,29 @@ class _Prober:
 
     def __init__(self, line: Line, tensor: int | None = None) -> None:
         self.step = np.nan
-        self.noise = 0.0
+        self.noise = line.jitter
         self.reach = LONGEST
+        self.variation = 0.0
         self._line, self._tensor = line, tensor
+
+    def several(
+        self, count: int, sizes: Sequence[Floats], rng: np.random.Generator
+    ) -> tuple[list[Probe], Direction | None]:
+        """Probes up to the first that disagrees, and its direction.
+
+        There are no more than half of them if none of those said anything.
+        """
+        probes: list[Probe] = []
+        while len(probes) < count:
+            direction = draw(sizes, rng, self._tensor)
+            probes.append(self.probe(direction))
+            if self._line.subject.exhausted is not None:  # then this one lacks values
+                return probes[:-1], None
+            if not probes[-1].agrees:
+                return probes, direction
+            if len(probes) >= count // 2 and all(np.isinf(p.bar) for p in probes):
+                break
+        return probes, None
 
     def probe(self, direction: Direction) -> Probe:
         """A pair or two where the step is known, else, or if they do not agree, ladders."""
@@ -168,6 +174,7 @@ class _Prober:
     def _climb(self, direction: Direction) -> Probe:
         """A ladder; a second one on other steps before a claim is called wrong."""
         analytic, own = self._line.claimed(direction)
+        margin = MARGIN_IF_COARSE if max(self._line.subject.spacing) > EPS else 1.0
         ways = [d[None] for d in direction]
         clear = float(clear_along(self._line.subject, ways, np.array([LONGEST]))[0])
         found = self._probe(analytic, np.nan, np.inf, np.nan)
@@ -177,8 +184,9 @@ class _Prober:
                 # Along a direction through kinks the slope is a mean of two: it says nothing.
                 return self._probe(analytic, float(ladder.value[0]), np.inf, np.nan)
             self.noise = max(self.noise, float(ladder.noise[0]))
+            self.variation = max(self.variation, _variation(ladder))
             step = _best_step(ladder)
-            bar = float(ladder.error[0]) + own
+            bar = margin * float(ladder.error[0]) + own
             found = self._probe(analytic, float(ladder.value[0]), bar, step)
             self.step = float(np.fmin(self.step, step))
             self.reach = min(self.reach, float(ladder.reach[0]))
@@ -190,6 +198,20 @@ class _Prober:
         if not np.isfinite(analytic):
             bar = 0.0  # a claim that is no number is wrong whatever the slope
         return Probe(float(analytic), float(numeric), float(bar), float(step), self._tensor)
+
+
+def _is_still(line: Line, direction: Direction, noise: float) -> bool:
+    """Whether f does not change along a direction, as claimed."""
+    slopes = line.pairs([direction], LONGEST, noise)
+    largest = np.fmax(np.abs(slopes.analytic), np.abs(slopes.numeric))
+    return bool(largest[0] <= slopes.bar[0])
+
+
+def _variation(ladder: Estimates) -> float:
+    """How much f changes along a ladder, in units of its longest regular step."""
+    steps = ladder.ladder
+    changes = np.abs(np.stack([steps.plus[0], steps.minus[0]])[:, REGULAR] - steps.value[0])
+    return float(np.nan_to_num(changes).max() / steps.steps[0, REGULAR.start])
 
 
 def _best_step(ladder: Estimates) -> float:

@@ -7,11 +7,13 @@ measured anew, has said so too: among 10^5 entries an accident of one in 10^4 ha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gradproof.coverage.branches import TOP_RUNG
 from gradproof.coverage.pairs import CLEAR, settle_by_pairs
 from gradproof.coverage.request import Numeric, Request, gap_beyond
 from gradproof.numerics.estimate import Estimates, Status, code, estimate
@@ -21,13 +23,23 @@ from gradproof.numerics.sampling import EPS, Floats, Lanes, Sampler
 BLOCK = 2048
 #: Entries of one tensor for which the second look is taken when many are wrong.
 SECOND_LOOKS = 48
+#: Of these, so many for which the branches that f takes are traced.
+TRACED = 24
+#: The longest steps that cross no kink, for some lanes, up to those given.
+Clear = Callable[[Lanes, Floats], Floats]
 #: How many bars off a claim must be to be wrong where numbers are coarse: kinks that lie dense, or
 #: too near to be told from the noise, may hide from both looks.
 MARGIN_IF_COARSE = 1.5
 
 
 def climb(
-    sampler: Sampler, request: Request, *, value: float, noise: float, resolution: float
+    sampler: Sampler,
+    request: Request,
+    *,
+    value: float,
+    noise: float,
+    resolution: float,
+    clear: Clear | None = None,
 ) -> Numeric:
     """Find every entry's derivative; a lane is an entry.
 
@@ -37,6 +49,7 @@ def climb(
         value: f at the point.
         noise: standard deviation of f's own jitter.
         resolution: the relative bar that is asked for.
+        clear: the longest steps that cross no kink, where that can be seen.
     """
     with np.errstate(all="ignore"):
         numeric, bent, blunt = settle_by_pairs(sampler, request, value, noise, resolution)
@@ -46,7 +59,7 @@ def climb(
                 block = lanes[start : start + BLOCK]
                 numeric.put(block, ladders(sampler, request, block, value, level))
         _widen(sampler, request, numeric, blunt, value, resolution)
-        look_again(sampler, request, numeric, value)
+        look_again(sampler, request, numeric, value, clear)
     return numeric
 
 
@@ -79,8 +92,13 @@ def ladders(
     lanes: Lanes,
     value: float,
     noise: float | None,
+    *,
+    is_clear: bool = False,
 ) -> Estimates:
-    """A whole ladder for some of the entries; noise=None has it measured at each of them."""
+    """A whole ladder for some of the entries; noise=None has it measured at each of them.
+
+    With `is_clear` it takes no steps beyond the scale (see `estimate`).
+    """
 
     def of_lanes(which: Lanes, offsets: Floats, /) -> Floats:
         return sampler(lanes[which], offsets)
@@ -93,14 +111,22 @@ def ladders(
         noise=None if noise is None else np.full(len(lanes), noise),
         unit=request.unit[lanes],
         value_unit=request.value_unit,
+        is_clear=is_clear,
     )
 
 
-def look_again(sampler: Sampler, request: Request, numeric: Numeric, value: float) -> None:
+def look_again(
+    sampler: Sampler,
+    request: Request,
+    numeric: Numeric,
+    value: float,
+    clear: Clear | None = None,
+) -> None:
     """Climb once more where a claim lies beyond its bar, on other steps and with noise anew.
 
     With many wrong entries in a tensor only some are looked at again, the least clear first; the
-    others are wrong by more than those.
+    others are wrong by more than those. Where the branches that f takes can be seen (`clear`), some
+    of these ladders keep to steps that cross no kink, nor the edge of a stair.
     """
     ratio = gap_beyond(request, numeric)
     beyond = np.flatnonzero(ratio > 1.0)
@@ -111,10 +137,20 @@ def look_again(sampler: Sampler, request: Request, numeric: Numeric, value: floa
     # Nothing may be called wrong unseen unless it is so by far.
     chosen = beyond[(rank < SECOND_LOOKS) | (ratio[beyond] <= CLEAR)]
     numeric.confirmed[beyond] = True
-    for start in range(0, len(chosen), BLOCK):
-        block = chosen[start : start + BLOCK]
-        others = replace(request, scale=0.61 * numeric.scale)
-        again = ladders(sampler, others, block, value, None)
+    others = replace(request, scale=0.61 * numeric.scale)
+    near = np.zeros(0, dtype=np.intp)
+    if clear is not None:
+        first = chosen[:TRACED]
+        longest = TOP_RUNG * others.scale[first]
+        shorter = clear(first, longest) / longest
+        others.scale[first] *= shorter
+        near = first[shorter < 1.0]
+    far = np.setdiff1d(chosen, near)
+    blocks = [near, *(far[i : i + BLOCK] for i in range(0, len(far), BLOCK))]
+    for block in blocks:
+        if len(block) == 0:
+            continue
+        again = ladders(sampler, others, block, value, None, is_clear=block is near)
         now = Numeric(
             again.value,
             again.error,

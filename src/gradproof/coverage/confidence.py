@@ -60,7 +60,7 @@ def undetected(bars: Sequence[float], alpha: float, grid: float = 0.0) -> float:
             rounded number, which lies up to half of this nearer to 0.
 
     >>> round(undetected([0.5] * 8, 1e-6) / constant(8, 1e-6), 2)
-    1.1
+    1.09
     >>> undetected([0.5] * 7 + [math.inf], 1e-6) < 2.0 * undetected([0.5] * 8, 1e-6)
     True
     >>> undetected([math.inf], 1e-6)

@@ -23,6 +23,8 @@ GRID = 1.0 / 256.0
 WIDE = 64.0
 #: Standard deviations of noise in a slope's bar.
 SIGMAS = 6.0
+#: A claim this close, relative, is right in its formula, and computed in single precision.
+SINGLE = 2.0**-23
 
 
 def sizes_of(scale: Sequence[Floats]) -> tuple[Floats, ...]:
@@ -82,13 +84,14 @@ class Slopes:
 class Line:
     """f around its point, and the gradient claimed for it, along directions.
 
-    `noise` is that of f's values; `value` f at the point.
+    `value` is f at the point, `jitter` what calls there differ by.
     """
 
     subject: Subject
     gradient: Sequence[Floats]
     rounding: Sequence[Floats]
     value: float
+    jitter: float = 0.0
 
     def claimed(self, direction: Direction) -> tuple[float, float]:
         """The claim's product with a direction, and its own rounding there.
@@ -110,6 +113,12 @@ class Line:
                 square += float(np.square(unsure, out=unsure).sum())
         return product, min(together, SIGMAS * math.sqrt(square))
 
+    def share(self, direction: Direction) -> float:
+        """Size of the claim along a direction if its parts did not cancel (Euclidean norm)."""
+        with np.errstate(all="ignore"):
+            parts = [g * d for g, d in zip(self.gradient, direction, strict=True)]
+            return math.sqrt(sum(float(np.square(p, out=p).sum()) for p in parts))
+
     def displaced(self, direction: Direction) -> float:
         """Standard deviation of f's values for the rounding of the displaced entries.
 
@@ -117,9 +126,7 @@ class Line:
         the displacements of entries that are larger than their moves' unit.
         """
         square = 0.0
-        parts = zip(
-            self.subject.point, self.subject.spacing, self.gradient, direction, strict=True
-        )
+        parts = zip(self.subject.point, self.subject.spacing, self.gradient, direction, strict=True)
         with np.errstate(all="ignore"):
             for x, unit, g, d in parts:
                 if unit > EPS:
@@ -161,6 +168,8 @@ class Line:
             )
 
     def _along(self, directions: Sequence[Direction], lanes: Lanes, offsets: Floats) -> Floats:
-        ways = [np.stack(parts) for parts in zip(*directions, strict=True)]
+        ways = [directions[0][k][None] for k in range(len(directions[0]))]
+        if len(directions) > 1:
+            ways = [np.stack(parts) for parts in zip(*directions, strict=True)]
         with np.errstate(all="ignore"):
             return self.subject.along(ways, lanes, offsets, self.subject.point)

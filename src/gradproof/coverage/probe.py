@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gradproof.coverage.branches import TOP_RUNG, clear_along
 from gradproof.numerics.estimate import Status, code, estimate
 from gradproof.numerics.extrapolation import SIGMAS
 from gradproof.numerics.sampling import EPS, Floats, Lanes
@@ -94,10 +95,13 @@ def probe(
         return subject.along(directions, lanes, offsets, subject.point)
 
     with np.errstate(all="ignore"):
+        # Where f's branches can be seen, a ladder starts below the first kink.
+        clear = clear_along(subject, directions, np.full(count, TOP_RUNG)) / TOP_RUNG
         found = estimate(
             along,
             np.ones(count),
-            np.ones(count),
+            clear,
+            is_clear=bool((clear < 1.0).any()),
             value=np.full(count, value),
             unit=max(subject.spacing, default=EPS),
             value_unit=subject.value_spacing,

@@ -19,10 +19,12 @@ from gradproof.numerics.sampling import Floats, Lanes
 from gradproof.report.model import Finding, Severity
 from gradproof.subjects.base import Subject
 
-#: Relative difference, to the sum of the magnitudes that are added up, that is rounding; and the
-#: same in units of the spacing of the claim's numbers.
-ROUNDING = 1e-9
+#: Difference, relative to the sum of the magnitudes that are added up, that is rounding (single
+#: precision inside one of the rules is no bug); and the same in spacings of the claim's numbers.
+ROUNDING = 2.0**-23
 LAST_DIGITS = 1e3
+#: What rounding inside of f may hide, however small its value.
+SILENT = 1e-15
 
 
 @np.errstate(all="ignore")
@@ -45,12 +47,17 @@ def compare_modes(
     if forward is None or not np.isfinite(reverse):
         return []
     least = max(ROUNDING, LAST_DIGITS * max(subject.claim_spacing, *subject.spacing))
-    if abs(forward - reverse) <= least * max(size, abs(forward)):
+    own = float(sum(np.abs(d) @ r for d, r in zip(direction, claim.rounding, strict=True)))
+    rounding = least * max(size, abs(forward)) + own
+    if abs(forward - reverse) <= rounding:
         return []
     numeric = _numeric(subject, direction)
+    # Beneath f's own rounding, as where a softmax is saturated.
+    if abs(forward - reverse) <= max(numeric.error, SILENT * max(map(np.max, scale), default=0.0)):
+        return []
     if subject.exhausted is not None:  # then it lacks values
         numeric = replace(numeric, value=np.nan, error=np.inf, status=Status.UNRESOLVED)
-    return [_disagreement(forward, reverse, numeric, least * size)]
+    return [_disagreement(forward, reverse, numeric, rounding)]
 
 
 def _numeric(subject: Subject, direction: Sequence[Floats]) -> Estimate:

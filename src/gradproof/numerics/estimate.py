@@ -17,7 +17,7 @@ from gradproof.numerics.extrapolation import (
     extrapolate,
 )
 from gradproof.numerics.kinks import Jump, find_jump, hidden_jump, stays
-from gradproof.numerics.ladder import REGULAR, STEPS, TOO_LONG, Ladder
+from gradproof.numerics.ladder import REGULAR, STEPS, Ladder
 from gradproof.numerics.noise import COST as TABLE_COST
 from gradproof.numerics.noise import FLOOR_IN_ULPS, Noise, floor, measure_noise
 from gradproof.numerics.sampling import EPS, TINY, Floats, Lanes, Sampler, offset_on_grid
@@ -147,6 +147,7 @@ def estimate(
     noise: Floats | None = None,
     unit: Floats | float = EPS,
     value_unit: float = EPS,
+    is_clear: bool = False,
 ) -> Estimates:
     """The derivative of each lane at offset 0, with its bar.
 
@@ -159,6 +160,8 @@ def estimate(
             staircase is looked for where the ladder shows signs of one.
         unit: scalar or (lanes,), relative spacing of the numbers that x can be.
         value_unit: relative spacing of the numbers that f returns.
+        is_clear: whether the scale ends where the lane's kinks and stairs begin: no longer steps
+            are taken then.
     """
     lanes = np.arange(len(center))
     spent = np.zeros(len(center), dtype=np.intp)
@@ -175,7 +178,8 @@ def estimate(
     noise = np.fmax(noise, floor(value, unit=value_unit))
     noise = np.fmax(noise, FLOOR_IN_ULPS * ladder.quantum())
     best = _solve(ladder, noise)
-    best = _climb_up(ladder, noise, best)
+    if not is_clear:
+        best = _climb_up(ladder, noise, best)
     best = _climb_down(ladder, noise, best)
     best = _fill_in(ladder, noise, best)
     jump = find_jump(ladder, noise, best.excess)
@@ -184,7 +188,8 @@ def estimate(
         ladder.climb(np.flatnonzero(jump.is_kink), range(REGULAR.stop, len(STEPS), 2))
         best = _solve(ladder, noise)
         jump = find_jump(ladder, noise, best.excess)
-    return _conclude(ladder, noise, best, jump, spent)
+    hidden = np.zeros(len(value)) if is_clear else hidden_jump(ladder, noise, best, jump)
+    return _conclude(ladder, noise, best, jump, hidden, spent)
 
 
 def _solve(ladder: Ladder, noise: Floats) -> Extrapolation:
@@ -203,8 +208,6 @@ def _climb_up(ladder: Ladder, noise: Floats, best: Extrapolation) -> Extrapolati
     for column in range(REGULAR.start - 2, -1, -2):
         blunt = best.rounding > SHARP * np.abs(best.value)
         wanted = (best.first == column + 2) & (best.rounding > best.truncation) & blunt
-        if column in TOO_LONG:
-            wanted &= ~ladder.is_coarse
         if not wanted.any():
             break
         ladder.climb(np.flatnonzero(wanted), [column])
@@ -322,7 +325,12 @@ def _diverges(ladder: Ladder, noise: Floats, status: NDArray[np.uint8]) -> NDArr
 
 
 def _conclude(
-    ladder: Ladder, noise: Floats, best: Extrapolation, jump: Jump, spent: NDArray[np.intp]
+    ladder: Ladder,
+    noise: Floats,
+    best: Extrapolation,
+    jump: Jump,
+    hidden: Floats,
+    spent: NDArray[np.intp],
 ) -> Estimates:
     value, truncation, rounding = best.value.copy(), best.truncation.copy(), best.rounding.copy()
     last, excess = best.last.copy(), best.excess.copy()
@@ -342,7 +350,7 @@ def _conclude(
         value[at], truncation[at] = there.value[better], there.truncation[better]
         rounding[at], last[at] = there.rounding[better], there.last[better]
         excess[at] = there.excess[better]
-    truncation += hidden_jump(ladder, noise, best, jump)
+    truncation += hidden
     kink = jump.is_kink & np.isfinite(value)
     status[kink] = code(Status.KINK)
     if kink.any():

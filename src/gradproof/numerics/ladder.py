@@ -43,7 +43,7 @@ REGULAR = range(6, 36, 2)
 SHORTEST = 2.0
 #: Columns whose steps are no evidence where the numbers are coarse. A part of f that stays within
 #: its rounding everywhere looks the flatter the longer the step, whatever its slope.
-TOO_LONG = (0, 2)
+TOO_LONG = slice(0, 4)
 
 
 @dataclass
@@ -51,7 +51,8 @@ class Ladder:
     """Values around the centres; arrays of shape (lanes,) or (lanes, len(STEPS)).
 
     `right` and `left` are the steps really taken: both are `steps`, but where the numbers that the
-    function can be given are too coarse to lie evenly on both sides of the point.
+    function can be given are too coarse to lie evenly on both sides of the point. `longest` are
+    offsets of coarse lanes that are longer than all of these.
     """
 
     sampler: Sampler
@@ -65,6 +66,7 @@ class Ladder:
     evaluated: NDArray[np.bool_]
     evaluations: NDArray[np.intp]
     is_coarse: NDArray[np.bool_]
+    longest: Floats
     value_unit: float
 
     @classmethod
@@ -85,10 +87,14 @@ class Ladder:
         # At the bottom the spacing of doubles leaves no geometric ladder.
         steps[np.abs(steps - wanted) > 1e-2 * wanted] = np.nan
         right = left = steps
+        longest = wanted[:, TOO_LONG][:, ::2]
         if is_coarse.any():
             steps[is_coarse] = _coarse_steps(*(a[is_coarse] for a in (center, scale, unit)))
+            steps[is_coarse, TOO_LONG] = np.nan
             right = offset_on_grid(center[:, None], steps, unit[:, None])
             left = -offset_on_grid(center[:, None], -steps, unit[:, None])
+            longest = np.concatenate([-longest, longest[:, ::-1]], axis=1)
+            longest = offset_on_grid(center[:, None], longest, unit[:, None])
         shape = steps.shape
         lanes = len(center)
         ladder = cls(
@@ -103,6 +109,7 @@ class Ladder:
             np.zeros(shape, dtype=np.bool_),
             np.zeros(lanes, dtype=np.intp),
             is_coarse,
+            longest,
             value_unit,
         )
         ladder.climb(np.arange(lanes), REGULAR)
@@ -175,29 +182,17 @@ class Ladder:
         lanes = np.flatnonzero(self.is_coarse)
         if len(lanes) == 0:
             return quantum
-        quantum[lanes], is_flat = self._smallest_change(lanes)
-        flat = lanes[is_flat]
-        longest = np.zeros((len(flat), len(STEPS)), dtype=np.bool_)
-        longest[:, list(TOO_LONG)] = True
-        self.fill(flat, longest)
-        quantum[flat], _ = self._smallest_change(flat)
-        where = np.ix_(flat, np.array(TOO_LONG))
-        self.plus[where] = self.minus[where] = np.nan
-        return quantum
-
-    def _smallest_change(self, lanes: Lanes) -> tuple[Floats, NDArray[np.bool_]]:
-        """Smallest change between neighbours that is not 0, if some are 0; and whether all are."""
         values = np.concatenate(
             [self.minus[lanes], self.value[lanes, None], self.plus[lanes, ::-1]], axis=1
         )
-        known = np.isfinite(values)
-        last = np.maximum.accumulate(np.where(known, np.arange(values.shape[1]), 0), axis=1)
-        changes = np.abs(np.diff(np.take_along_axis(values, last, axis=1), axis=1))
-        changes[~known[:, 1:]] = np.nan
-        smallest: Floats = np.where(changes > 0.0, changes, np.inf).min(axis=1)
-        is_flat = np.isinf(smallest)
-        smallest[is_flat | ~(changes == 0.0).any(axis=1)] = 0.0
-        return smallest, is_flat
+        quantum[lanes], is_flat = _smallest_change(values)
+        flat = lanes[is_flat]
+        farther = sample_grid(self.sampler, flat, self.longest[flat])
+        self.evaluations[flat] += farther.shape[1]
+        middle = np.repeat(farther.shape[1] // 2, 2)
+        values = np.insert(farther, middle, self.value[flat, None], axis=1)
+        quantum[flat], _ = _smallest_change(values)
+        return quantum
 
     def _parabolas(self) -> tuple[Floats, Floats]:
         """Slopes and half second derivatives of the coarse lanes."""
@@ -215,3 +210,18 @@ def _coarse_steps(center: Floats, scale: Floats, unit: Floats) -> Floats:
     steps[:, 2::2][rungs[:, 1:] == rungs[:, :-1]] = np.nan
     steps[:, 1::2][(between == rungs[:, :-1]) | (between == rungs[:, 1:])] = np.nan
     return steps
+
+
+def _smallest_change(values: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+    """Smallest change from one value to the next that is not 0, if some are; whether all are.
+
+    NaN is passed over; `values` has shape (lanes, n).
+    """
+    known = np.isfinite(values)
+    last = np.maximum.accumulate(np.where(known, np.arange(values.shape[1]), 0), axis=1)
+    changes = np.abs(np.diff(np.take_along_axis(values, last, axis=1), axis=1))
+    changes[~known[:, 1:]] = np.nan
+    smallest: Floats = np.where(changes > 0.0, changes, np.inf).min(axis=1)
+    is_flat = np.isinf(smallest)
+    smallest[is_flat | ~(changes == 0.0).any(axis=1)] = 0.0
+    return smallest, is_flat

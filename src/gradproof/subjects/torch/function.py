@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gradproof.subjects.base import Floats
 from gradproof.subjects.torch.arguments import Arguments
 from gradproof.subjects.torch.copies import Copier
+from gradproof.subjects.torch.dropout import Strides, Watched
 from gradproof.subjects.torch.moving import Moved, forward_only
 from gradproof.subjects.torch.nudges import Nudge
 from gradproof.subjects.torch.outputs import differentiable, real_view, to_array
@@ -64,6 +65,7 @@ class Function:
         self._state = State(self.tensors, self.arguments.constants(), copier.modules.values())
         self._seeds = Seeds(seed, copier.generators)
         self._draws = self._needs_graph = False
+        self._dropouts: list[Strides] = []
         #: Calls that `first_call` took.
         self.first_calls = 0
 
@@ -86,7 +88,9 @@ class Function:
             self.first_calls += 1
             with self.fresh():
                 versions = self._state.versions()
-                results.append(self.call())
+                with Watched() as watched:
+                    results.append(self.call())
+                self._dropouts = watched.strides
                 self._state.look_for_unseen(versions)
 
         self._draws = True
@@ -126,7 +130,7 @@ class Function:
         memory a lane took.
         """
         written_out = {key: v for key, v in values.items() if isinstance(v, Tensor)}
-        mode = Moved(values)
+        mode = Moved(values, self._dropouts)
         with (
             torch.set_grad_enabled(with_graph or self._needs_graph),
             self.arguments.bound(written_out) as (args, keywords),

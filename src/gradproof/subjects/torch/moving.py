@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from gradproof.subjects.torch.dropout import Strides, masked
 from gradproof.subjects.torch.nudges import Nudge, apply_rule
 from gradproof.subjects.torch.recurrent import in_steps
 
@@ -40,8 +41,11 @@ class Moved(TorchFunctionMode):
         bytes: held, for one lane of a batch, by the results that differ from lane to lane.
     """
 
-    def __init__(self, values: Mapping[int, Tensor | Nudge]) -> None:
+    def __init__(
+        self, values: Mapping[int, Tensor | Nudge], dropouts: Iterable[Strides] = ()
+    ) -> None:
         super().__init__()
+        self._dropouts = iter(dropouts)
         self.bytes = 0
         self._nudges = {key: v for key, v in values.items() if isinstance(v, Nudge)}
         self._tensors = {key: v for key, v in values.items() if isinstance(v, Tensor)}
@@ -66,7 +70,9 @@ class Moved(TorchFunctionMode):
             args, kwargs = self.replaced(args), self.replaced(kwargs)
             if func is functional.batch_norm:
                 args, kwargs = _without_statistics(args, kwargs)
-            result = func(*args, **kwargs)
+            result = masked(func, args, kwargs, self._dropouts)
+            if result is None:
+                result = func(*args, **kwargs)
         if isinstance(result, Tensor) and torch._C._functorch.is_batchedtensor(result):
             self.bytes += result.numel() * result.element_size()
         return result

@@ -55,7 +55,7 @@ class Counted:
 def verdicts(run: Callable[[int | None], Report], allowed: set[str], stride: int = 1) -> set[str]:
     """All verdicts that budgets up to the whole cost lead to; each must be among those allowed."""
     whole = run(None)
-    seen = {whole.verdict}
+    seen: set[str] = {whole.verdict}
     for budget in range(1, whole.evaluations + 1, stride):
         report = run(budget)
         assert report.verdict in allowed, budget
@@ -149,7 +149,7 @@ def test_no_budget_makes_autograd_pass_or_fail_wrongly(coverage: str, factor: fl
 
 def test_no_budget_makes_a_term_pass_or_fail_wrongly() -> None:
     def run(factor: float) -> Callable[[int | None], Report]:
-        terms = {
+        terms: dict[str, Any] = {
             "sines": (
                 lambda x: np.sum(np.sin(x) * WEIGHTS),
                 lambda x: factor * np.cos(x) * WEIGHTS,
@@ -328,7 +328,7 @@ def test_probes_that_were_made_are_reported() -> None:
 def test_a_gradient_that_is_wrong_somewhere_fails_before_it_is_known_where() -> None:
     found = set()
     whole = check(f, X, one_wrong, coverage="probe")
-    assert not whole.tensors["x"].verdict == "pass"
+    assert whole.tensors["x"].verdict != "pass"
     for budget in range(20, whole.evaluations, 3):
         report = check(f, X, one_wrong, coverage="probe", max_evaluations=budget)
         for finding in report.findings:

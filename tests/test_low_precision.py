@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tests.full import check
 
-from gradproof import check
 from gradproof.coverage import climb
 from gradproof.numerics.sampling import EPS
 from gradproof.report.model import Report

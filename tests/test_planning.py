@@ -65,18 +65,27 @@ def test_seconds_are_those_of_an_evaluation_times_their_number() -> None:
     assert plan.seconds < report.plan.seconds
 
 
-@pytest.mark.parametrize("coverage", ["probe", "full"])
-def test_memory_is_foreseen_to_a_factor(coverage: str) -> None:
-    x = np.linspace(0.1, 1.0, 30_000)
+@pytest.mark.parametrize(
+    ("coverage", "n", "has_batch"),
+    [
+        ("probe", 30_000, False),
+        ("sample", 30_000, False),
+        ("full", 5000, False),
+        ("full", 3000, True),
+    ],
+)
+def test_memory_is_foreseen_to_a_factor(coverage: str, n: int, has_batch: bool) -> None:
+    x = np.linspace(0.1, 1.0, n)
+    f_batch = (lambda x: np.sum(np.sin(x), axis=1)) if has_batch else None
     check(sines, x[:10], np.cos, coverage=coverage)  # what is imported late
     tracemalloc.start()
     try:
-        report = check(sines, x, np.cos, coverage=coverage)
+        report = check(sines, x, np.cos, coverage=coverage, f_batch=f_batch)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert report.plan is not None
-    assert 0.4 < report.plan.memory / peak < 2.5
+    assert 0.5 < report.plan.memory / peak < 2.0
 
 
 def test_a_plan_reads_as_a_line() -> None:

@@ -30,6 +30,7 @@ from gradproof.report.progress import OnProgress, progress_bar
 from gradproof.subjects.base import Subject
 from gradproof.subjects.budget import Budget
 from gradproof.subjects.choose import maker
+from gradproof.subjects.numpy import ArraySubject
 from gradproof.terms import Term, check_terms, with_terms
 
 
@@ -152,7 +153,13 @@ def check(
     with subject.session():
         value = look_at_value(subject)
         budget.pace = value.seconds
-        plan = plan_of(subject, settings, terms, value.seconds)
+        plan = plan_of(
+            subject,
+            settings,
+            terms,
+            value.seconds,
+            is_batched=f_batch is not None or not isinstance(subject, ArraySubject),
+        )
         advice = advice_on(plan, settings, has_budget=is_limited)
         with progress_bar(progress, "; ".join([str(plan), *(a.message for a in advice)])) as tell:
             budget.on_progress = lambda done: tell(done, plan.evaluations)

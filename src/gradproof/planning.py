@@ -1,7 +1,7 @@
 """What a check will cost, foreseen from the sizes and one timed evaluation.
 
-Memory is that of the arrays that are kept for the entries, of a block of ladders, and of a batch of
-points; what f itself takes comes on top.
+Memory is that of the points that are held at once and of what is kept for the entries; what f
+itself takes comes on top.
 """
 
 from __future__ import annotations
@@ -20,18 +20,24 @@ AROUND = 100
 LADDER = 50
 #: Seconds from which a check of all entries is advised against, where no budget is kept.
 LONG = 3600.0
-#: Bytes kept for every entry that is compared, and for a direction, in units of the point's size.
-BYTES_OF_ENTRY = 600
-DIRECTIONS = 24
-#: Bytes of a batch of points at most, and points in it.
+#: Points that are held at once where directions are probed: one ladder of them, or two with their
+#: displacements. Measured.
+HELD_BY_PROBES, HELD_OTHERWISE = 64, 128
+#: Bytes kept for every entry that is compared.
+BYTES_OF_ENTRY = 100
+#: Bytes of a batch of points at most, and points in it; it is stacked and then reshaped.
 BATCH_BYTES = 2**26
 BATCH_POINTS = 256
-#: Bytes that a block of ladders takes, whatever the sizes.
-LADDERS = 2**24
+COPIES = 1.5
 
 
 def plan_of(
-    subject: Subject, settings: Settings, terms: Mapping[str, object], seconds: float
+    subject: Subject,
+    settings: Settings,
+    terms: Mapping[str, object],
+    seconds: float,
+    *,
+    is_batched: bool,
 ) -> Plan:
     """What the check of a function and of its terms will cost.
 
@@ -40,6 +46,7 @@ def plan_of(
         settings: what the caller asked for.
         terms: the parts of the function that are checked by themselves.
         seconds: what one evaluation takes.
+        is_batched: whether the function is evaluated at many points at once.
     """
     alone = sum(not isinstance(term, tuple) for term in terms.values())
     entries = entries_of(subject, settings)
@@ -48,8 +55,10 @@ def plan_of(
         each = entries or sum(len(x) for x in subject.point)
         evaluations += alone * (len(terms) - 1) * LADDER * each
     size = sum(x.nbytes for x in subject.point)
-    memory = BYTES_OF_ENTRY * entries + DIRECTIONS * size + LADDERS
-    memory += min(BATCH_BYTES, BATCH_POINTS * size)
+    held = HELD_BY_PROBES if settings.coverage == "probe" else HELD_OTHERWISE
+    memory = BYTES_OF_ENTRY * entries + held * size
+    if is_batched:
+        memory += int(COPIES * min(BATCH_BYTES, BATCH_POINTS * size))
     return Plan(evaluations, evaluations * seconds, memory)
 
 

@@ -15,10 +15,11 @@ from gradproof.coverage.climb import climb, look_again
 from gradproof.coverage.customary import at_fixed_steps
 from gradproof.coverage.entries import full
 from gradproof.coverage.kinks import try_together
+from gradproof.coverage.pairs import _Pair
 from gradproof.coverage.probe import Probes, probe, scales
 from gradproof.coverage.request import Numeric, Request
 from gradproof.numerics.estimate import Status, code
-from gradproof.numerics.sampling import EPS, Lanes, on_grid
+from gradproof.numerics.sampling import EPS, Lanes, on_grid, spacing
 from gradproof.subjects.numpy import ArraySubject
 
 Floats = NDArray[np.float64]
@@ -74,7 +75,7 @@ def climbed(claim: float, unit: float, value_unit: float) -> tuple[Numeric, Lane
     x = points(unit)
     lane = Shifted(np.sin, x, unit, value_unit)
     asked = request(x, np.full(len(x), claim), unit, value_unit)
-    return climb(lane, asked, value=1.0, noise=0.5 * value_unit, resolution=1e-3), lane
+    return climb(lane, asked, value=1.0, noise=0.0, resolution=1e-3), lane
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -85,6 +86,30 @@ def test_right_claims_lie_in_the_bars(unit: float, inside: str) -> None:
     assert np.all(np.abs(numeric.value - 1.0) <= numeric.error)
     there = np.array(lane.asked)
     assert on_grid(there, unit).tolist() == there.tolist()
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_pair_is_worth_what_the_spacing_of_its_values_allows(unit: float) -> None:
+    x = points(unit)
+    asked = request(x, np.ones(len(x)), unit, unit)
+    lanes = np.arange(len(x))
+    pair = _Pair.evaluate(Shifted(np.sin, x, unit, unit), asked, lanes, 0.02 * np.abs(x), 1.0, 0.0)
+    np.testing.assert_allclose(pair.level, 0.5 * spacing(np.ones(1), unit)[0])
+    assert np.all(np.abs(pair.slope - 1.0) <= pair.error)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_pair_of_uneven_steps_is_exact_for_a_parabola(unit: float) -> None:
+    """Near 0 there is no number as far to the left as there is to the right."""
+    x = 0.01 * points(unit)
+    x = on_grid(x, unit)
+    asked = request(x, np.ones(len(x)), unit, EPS)
+    lanes = np.arange(len(x))
+    pair = _Pair.evaluate(
+        Shifted(np.sin, x, unit, EPS), asked, lanes, np.full(len(x), 0.3), 1.0, 0.0
+    )
+    np.testing.assert_allclose(pair.slope, 1.0, rtol=1e-9)
+    np.testing.assert_allclose(pair.even, pair.step**2, rtol=1e-9)
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -158,7 +183,7 @@ def probes(f: Function, x: Floats, claim: Floats, seed: int) -> Probes:
 def halves(seed: int) -> Floats:
     """Entries just below powers of two: moved beyond these, they are rounded."""
     rng = np.random.default_rng(seed)
-    return np.float64(np.float16(2.0 ** rng.integers(-3, 2, 100) * rng.uniform(0.9, 1.0, 100)))
+    return on_grid(2.0 ** rng.integers(-3, 2, 100) * rng.uniform(0.9, 1.0, 100), FLOAT16)
 
 
 def test_rounding_of_the_displacements_is_in_the_probes_bar() -> None:
@@ -201,13 +226,13 @@ def test_claims_at_a_tie_are_told_apart_in_single_precision(
     claim: tuple[float, float], fits: bool, seed: int
 ) -> None:
     found = try_together(
-        Single(lambda x: np.float32(7.0) + np.maximum(x[0], x[1]), np.array([1.1, 1.1])),
+        Single(lambda x: np.float32(30.0) + np.maximum(x[0], x[1]), np.array([1.1, 1.1])),
         full([2]),
         np.array(claim, dtype=float),
         np.full(2, 0.5),
         np.full(2, 0.5),
         np.full(2, 1.1),
-        FLOAT32 * 4.0,
+        FLOAT32 * 16.0,
         np.random.default_rng(seed),
         np.empty((0, 2)),
     )
@@ -216,7 +241,7 @@ def test_claims_at_a_tie_are_told_apart_in_single_precision(
 
 def test_fixed_steps_below_the_spacing_cross_no_kinks() -> None:
     """At such steps f does not change at all, or by a whole spacing."""
-    x = np.float64(np.float32(np.random.default_rng(0).normal(size=40)))
+    x = on_grid(np.random.default_rng(0).normal(size=40), FLOAT32)
     subject = Single(lambda x: np.sum(np.sin(x)), x)
     found = at_fixed_steps(subject, full([40]), (1e-4, 1e-8), subject.value(), 0.0)
     assert not found.crossed.any()

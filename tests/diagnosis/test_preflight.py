@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.full import check
 
-from gradproof import InputError, check
+from gradproof import InputError
 from gradproof.coverage.probe import scales
 from gradproof.diagnosis.preflight import Claim, Value, look_at_claim, look_at_value
 from gradproof.subjects.numpy import ArraySubject

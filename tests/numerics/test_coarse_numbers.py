@@ -206,6 +206,15 @@ def test_rounding_in_coarse_arithmetic_is_measured(f: Function, unit: float) -> 
     assert np.median(ratio) < 2.0
 
 
+@pytest.mark.parametrize("unit", UNITS)
+def test_rounding_of_what_is_inside_is_measured(unit: float) -> None:
+    """Stairs of 16 spacings, of which the values themselves show nothing."""
+    center = points(unit)
+    lane = Rounded(lambda x: on_grid(x + 20.0 * np.sign(x), unit) - 20.0 * np.sign(x), center, unit)
+    noise = measure_noise(lane, center, np.abs(center), lane.value, unit, unit)
+    assert 2.0 * unit < np.median(noise.level) < 16.0 * unit
+
+
 def test_a_smooth_function_of_coarse_numbers_is_not_noisy() -> None:
     """Rounding of x moves the table's points; they are taken where they are."""
     center = points(FLOAT16)
@@ -324,6 +333,48 @@ def test_a_kink_too_near_to_be_told_from_noise_is_in_the_bar(
     module = sys.modules["gradproof.numerics.estimate"]
     monkeypatch.setattr(module, "hidden_jump", lambda ladder, noise, *_: 0.0 * noise)
     assert missed() >= 8
+
+
+class DenseKinks(Rounded):
+    """300 kinks of either sign around each centre: the nearest is lost in the noise of 3."""
+
+    def __init__(self, unit: float, count: int) -> None:
+        rng = np.random.default_rng(1)
+        self.offsets = rng.uniform(-1.0, 1.0, (count, 300))
+        self.jumps = rng.normal(size=(count, 300)) / 30.0
+        super().__init__(np.sin, points(unit, count), unit)
+
+    def __call__(self, lanes: Lanes, offsets: Floats, /) -> Floats:
+        t = on_grid(self.center[lanes] + offsets, self.unit) - self.center[lanes]
+        bends = np.maximum(t[:, None] - self.offsets[lanes], 0.0)
+        return self.rounded(3.0 + t + np.sum(self.jumps[lanes] * bends, axis=1))
+
+    @property
+    def value(self) -> Floats:
+        return self(np.arange(len(self.center)), np.zeros(len(self.center)))
+
+    @property
+    def slope(self) -> Floats:
+        return 1.0 + np.sum(self.jumps * (self.offsets < 0.0), axis=1)
+
+
+def test_structure_is_not_taken_for_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit over long steps would explain the kinks that they cross by a lot of noise."""
+    lane = DenseKinks(FLOAT32, 400)
+
+    def missed() -> int:
+        found = lane.estimates(np.ones(400))
+        off = np.abs(found.value - lane.slope) - np.abs(found.half_jump)
+        # Second looks have a margin of half a bar more.
+        return int(np.sum(off > 1.5 * found.error))
+
+    guarded = missed()
+    module = sys.modules["gradproof.numerics.estimate"]
+    monkeypatch.setattr(module, "MOST_EXCESS_IF_COARSE", 100.0)
+    unguarded = missed()
+    print(guarded, unguarded)
+    assert guarded <= 4
+    assert unguarded > 4 * max(guarded, 1)
 
 
 def test_the_largest_intercept_is_what_some_fit_finds() -> None:

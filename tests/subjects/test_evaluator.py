@@ -133,7 +133,8 @@ def test_threads_spend_no_more_than_there_is() -> None:
 
 
 def test_progress_is_that_of_all_who_spend() -> None:
-    budget, seen = Budget(), []
+    budget = Budget()
+    seen: list[int] = []
     first, second = within(budget), within(budget)
     budget.on_progress = seen.append
     first.run(double, np.arange(4.0), 2)

@@ -28,7 +28,11 @@ def convolution(function: Callable[..., Tensor], **options: Any) -> Callable[...
 #: What is computed of x and the weight, the shape of x, and that of the weight.
 BY_RULE: dict[str, Case] = {
     "linear": (functional.linear, (5, 3), (4, 3)),
-    "linear with bias": (lambda x, w: functional.linear(x, w, torch.arange(4.0, dtype=w.dtype)), (5, 3), (4, 3)),
+    "linear with bias": (
+        lambda x, w: functional.linear(x, w, torch.arange(4.0, dtype=w.dtype)),
+        (5, 3),
+        (4, 3),
+    ),
     "linear, weight by keyword": (lambda x, w: functional.linear(x, weight=w), (5, 3), (4, 3)),
     "linear on a vector": (functional.linear, (3,), (4, 3)),
     "linear on three axes": (functional.linear, (2, 5, 3), (4, 3)),

@@ -30,8 +30,10 @@ from gradproof.numerics.sampling import (
 PILOTS = 24
 STRETCHES = (1.0, 4.0, 16.0)
 WORTHWHILE = 200
-#: The second pair's step, relative to the first's.
+#: A shorter pair's step, relative to the one before, and how often a pair is shortened: beside a
+#: kink two or three pairs settle what a whole ladder would.
 SHORTER = 0.2
+SHORTENED = 2
 #: The longest step of a pair, relative to the scale: for entries of little effect or none.
 LONGEST = 0.05
 #: A pair's evidence against a claim is enough when the gap is this many bars.
@@ -65,14 +67,19 @@ def settle_by_pairs(
     long = np.flatnonzero(~sharp & ~settled & (request.claim != 0.0) & np.isfinite(first.slope))
     if len(long):
         settled[long] = _lengthen(sampler, request, first, long, value, noise, resolution, numeric)
-    dead = np.flatnonzero(first.is_flat & (request.claim == 0.0))
-    if len(dead):
-        settled[dead] = _confirm_dead(sampler, request, dead, value, noise, numeric)
-    rest = np.flatnonzero(~settled & np.isfinite(first.slope) & sharp)
-    if len(rest):
-        second = _Pair.evaluate(sampler, request, rest, SHORTER * first.step[rest], value, noise)
-        settled[rest] = _weigh_pairs(request.take(rest), first.take(rest), second, numeric, rest)
+    settled |= _is_dead(first, request)
     blunt = ~settled & ~sharp & np.isfinite(first.slope)
+    before = first
+    for turn in range(SHORTENED):
+        open_ = ~settled & np.isfinite(before.slope) & sharp
+        rest = np.flatnonzero(open_ if turn == 0 else open_ & before.is_bent(request))
+        if len(rest) == 0:
+            break
+        numeric.value[rest], numeric.error[rest] = before.slope[rest], before.error[rest]
+        after = _Pair.evaluate(sampler, request, rest, SHORTER * before.step[rest], value, noise)
+        settled[rest] = _weigh_pairs(request.take(rest), before.take(rest), after, numeric, rest)
+        sharp[rest] &= after.settles(request.take(rest), resolution)[1]
+        before = before.replace(rest, after)
     return numeric, np.flatnonzero(~settled & ~blunt), np.flatnonzero(blunt)
 
 
@@ -81,12 +88,19 @@ def _first_pairs(sampler: Sampler, request: Request, value: float, noise: float)
 
     The pilots take steps of different lengths, for the guess of `_first_step` is a careful one:
     the others take the longest at which truncation stayed below rounding, or a shorter one if
-    none did.
+    none did. Entries for which nothing is claimed, and that do nothing at a long step, are dead (a
+    ReLU's units behind its kink), and that is all there is to see of them.
     """
     step = _first_step(request, noise)
-    count = len(step)
-    ahead = np.unique(np.linspace(0, count - 1, min(PILOTS, count)).astype(np.intp))
-    behind = np.setdiff1d(np.arange(count), ahead)
+    zero = np.flatnonzero(request.claim == 0.0)
+    long = _Pair.evaluate(sampler, request, zero, LONGEST * request.wide[zero], value, noise)
+    dead, long = zero[long.is_flat], long.take(np.flatnonzero(long.is_flat))
+    alive = np.setdiff1d(np.arange(len(step)), dead)
+    count = len(alive)
+    if count == 0:
+        return long
+    ahead = alive[np.unique(np.linspace(0, count - 1, min(PILOTS, count)).astype(np.intp))]
+    behind = np.setdiff1d(alive, ahead)
     stretch = np.ones(len(ahead))
     if count >= WORTHWHILE:
         stretch = np.resize(STRETCHES, len(ahead))
@@ -105,8 +119,8 @@ def _first_pairs(sampler: Sampler, request: Request, value: float, noise: float)
         leading = leading.replace(failed, again)
     step = np.fmin(step * _best_stretch(gap / bar, stretch, close), limit)
     trailing = _Pair.evaluate(sampler, request, behind, step[behind], value, noise)
-    order = np.argsort(np.concatenate([ahead, behind]))
-    return _Pair.join(leading, trailing).take(order)
+    order = np.argsort(np.concatenate([ahead, behind, dead]))
+    return _Pair.join(_Pair.join(leading, trailing), long).take(order)
 
 
 def _best_stretch(excess: Floats, stretch: Floats, close: NDArray[np.bool_]) -> float:
@@ -143,19 +157,11 @@ def _lengthen(
     return settled
 
 
-def _confirm_dead(
-    sampler: Sampler,
-    request: Request,
-    lanes: Lanes,
-    value: float,
-    noise: float,
-    numeric: Numeric,
-) -> NDArray[np.bool_]:
-    """Where nothing moved at all and nothing is claimed: one long pair; writes what it found."""
-    long = _Pair.evaluate(sampler, request, lanes, LONGEST * request.wide[lanes], value, noise)
-    numeric.value[lanes[long.is_flat]] = 0.0
-    numeric.error[lanes[long.is_flat]] = long.error[long.is_flat]
-    return long.is_flat
+def _is_dead(pair: _Pair, request: Request) -> NDArray[np.bool_]:
+    """Entries without effect at a long step for which none is claimed."""
+    is_long = pair.step >= 0.5 * LONGEST * request.wide
+    dead: NDArray[np.bool_] = pair.is_flat & (request.claim == 0.0) & is_long
+    return dead
 
 
 def _weigh_pairs(
@@ -252,11 +258,17 @@ class _Pair:
         """Which claims the pair settles (it agrees, nothing looks bent), and where it is sharp."""
         size = np.fmax(np.abs(request.claim), np.abs(self.slope))
         agrees = np.abs(request.claim - self.slope) <= self.error + request.rounding
-        even = np.abs(self.even)
-        bent = (even > 50.0 * self.level) & (even > 1e-2 * self.step * size)
+        bent = self.is_bent(request)
         # Where nothing moves though something is claimed, the step may be too short to tell.
         sharp = (self.error <= resolution * size) & (~self.is_flat | (request.claim == 0.0))
         return agrees & ~bent & sharp, sharp
+
+    def is_bent(self, request: Request) -> NDArray[np.bool_]:
+        """Whether the even part is more than curvature would make it, as beside a kink."""
+        size = np.fmax(np.abs(request.claim), np.abs(self.slope))
+        even = np.abs(self.even)
+        bent: NDArray[np.bool_] = (even > 50.0 * self.level) & (even > 1e-2 * self.step * size)
+        return bent
 
     @classmethod
     def join(cls, one: _Pair, other: _Pair) -> _Pair:

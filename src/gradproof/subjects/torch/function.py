@@ -61,7 +61,6 @@ class Function:
         self.is_promoted = copier.promoted
         self.shapes = tuple(tuple(real_view(t).shape) for t in self.tensors)
         self.point: tuple[Floats, ...] = tuple(to_array(t).ravel() for t in self.tensors)
-        self._initial = [t.detach().clone() for t in self.tensors]
         self._state = State(self.tensors, self.arguments.constants(), copier.modules.values())
         self._seeds = Seeds(seed, copier.generators)
         self._draws = self._needs_graph = False
@@ -158,8 +157,7 @@ class Function:
                 real_view(tensor.detach()).copy_(values)
             yield
         finally:
-            for tensor, initial in zip(self.tensors, self._initial, strict=True):
-                tensor.detach().copy_(initial)
+            self._state.put_back_tensors()
 
     @contextmanager
     def at_entry(self, tensor: int, index: int, value: float) -> Iterator[None]:

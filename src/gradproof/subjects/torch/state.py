@@ -61,6 +61,11 @@ class State:
                 if k < self._count:
                     self.written.add(k)
 
+    def put_back_tensors(self) -> None:
+        """The checked tensors as they were at first."""
+        for tensor, first in zip(self._held[: self._count], self._first, strict=False):
+            tensor.detach().copy_(first)
+
     def look_for_unseen(self, versions: Sequence[int]) -> None:
         """Find what a call has written to without a trace, before it is put back."""
         for k, (tensor, first) in enumerate(zip(self._held, self._first, strict=True)):

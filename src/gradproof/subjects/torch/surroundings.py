@@ -81,7 +81,12 @@ class Seeds:
 
     def set(self) -> None:
         """Start all generators anew."""
-        torch.manual_seed(self._seed)
+        # Not torch.manual_seed, which would leave a seed in wait for CUDA's start.
+        torch.default_generator.manual_seed(self._seed)
+        if _cuda_devices():
+            torch.cuda.manual_seed_all(self._seed)
+        if torch.backends.mps.is_available():
+            torch.mps.manual_seed(self._seed)
         np.random.seed(self._seed)  # noqa: NPY002 - f may draw from the global one
         random.seed(self._seed)
         for generator, state in self._generators:

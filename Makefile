@@ -32,6 +32,8 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m bench.calibration
 	$(BIN)/python -m bench.scorecard
+	$(BIN)/python -m bench.blindness
+	$(BIN)/python -m bench.speed
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format

@@ -10,7 +10,7 @@ import pytest
 
 from gradproof import InputError, Report, check
 
-torch = pytest.importorskip("torch")
+torch: Any = pytest.importorskip("torch")
 
 WEIGHTS = np.random.default_rng(0).normal(size=12)
 X = np.random.default_rng(1).normal(size=12)
@@ -145,6 +145,41 @@ def test_no_budget_makes_autograd_pass_or_fail_wrongly(coverage: str, factor: fl
     outcome = "pass" if factor == 1.0 else "fail"
     assert verdicts(run, {outcome, "inconclusive"}, 23) == {outcome, "inconclusive"}
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+class Cube(torch.autograd.Function):  # type: ignore[misc]
+    """x cubed, whose rule for forward mode is wrong."""
+
+    @staticmethod
+    def forward(x: Any) -> Any:
+        return x**3
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(inputs[0])
+        ctx.save_for_forward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, *given: Any) -> Any:
+        return 3.0 * ctx.saved_tensors[0] ** 2 * given[0]
+
+    @staticmethod
+    def jvp(ctx: Any, *given: Any) -> Any:
+        return 2.0 * ctx.saved_tensors[0] ** 2 * given[0]
+
+
+@pytest.mark.parametrize("coverage", ["probe", "full"])
+def test_no_budget_takes_forward_mode_for_right_where_reverse_mode_is(coverage: str) -> None:
+    x = torch.tensor([0.4, -1.2, 0.9], dtype=torch.float64)
+
+    def run(budget: int | None) -> Report:
+        return check(Cube, x, coverage=coverage, max_evaluations=budget)
+
+    whole = run(None)
+    assert "forward-reverse" in {g.kind for g in whole.findings}
+    assert whole.verdict == "pass"
+    for budget in range(whole.evaluations - 80, whole.evaluations, 3):
+        assert run(budget).verdict != "fail", budget
 
 
 def test_no_budget_makes_a_term_pass_or_fail_wrongly() -> None:

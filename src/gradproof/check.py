@@ -139,6 +139,7 @@ def check(
         promote=promote,
         rng=rng,
         engine=None if engine is serial else engine,
+        has_grad=grad is not None,
     )
 
     def make(

@@ -17,7 +17,8 @@ import gradproof
 from gradproof import Report
 from gradproof.subjects.base import Floats, Places
 from gradproof.subjects.torch import batches as batches_module
-from gradproof.subjects.torch.batches import BATCH_BYTES, is_own
+from gradproof.subjects.torch.batches import BATCH_BYTES
+from gradproof.subjects.torch.exceptions import is_own
 from gradproof.subjects.torch.subject import TorchSubject
 
 

@@ -168,6 +168,7 @@ class _Prober:
                 slopes = self._line.pairs([direction], step, self.noise)
                 found = self._probe(slopes.analytic[0], slopes.numeric[0], slopes.bar[0], step)
                 if found.agrees:
+                    self.step = step
                     return found
         return self._climb(direction)
 

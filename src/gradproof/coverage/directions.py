@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradproof.numerics.estimate import Estimates, estimate
-from gradproof.numerics.noise import floor
+from gradproof.numerics.noise import floor, measure_noise
 from gradproof.numerics.sampling import EPS, Floats, Lanes, representable, spacing
 from gradproof.subjects.base import Subject
 
@@ -21,6 +21,8 @@ Direction = Sequence[Floats]
 GRID = 1.0 / 256.0
 #: A tensor whose scales differ by no more than this has one for all its entries.
 WIDE = 64.0
+#: The shortest scale that a table of noise is made for: its points lie 1e-11 of it apart.
+TABLE = 2.0**-4
 #: Standard deviations of noise in a slope's bar.
 SIGMAS = 6.0
 #: A claim this close, relative, is right in its formula, and computed in single precision.
@@ -152,19 +154,33 @@ class Line:
         )
 
     def ladder(self, direction: Direction, longest: float) -> Estimates:
-        """A whole ladder along a direction, with noise measured on it."""
+        """A whole ladder along a direction, with noise measured on it.
+
+        Args:
+            direction: the direction.
+            longest: the scale of the ladder. Where that is short (kinks are near) noise is measured
+                on a wider one all the same: a table that is narrower than what numbers resolve
+                takes f's slope for noise.
+        """
 
         def along(lanes: Lanes, offsets: Floats, /) -> Floats:
             return self._along([direction], np.zeros(len(lanes), dtype=np.intp), offsets)
 
+        center, value = np.array([1.0 / GRID]), np.array([self.value])
+        unit, value_unit = max(self.subject.spacing, default=EPS), self.subject.value_spacing
+        noise = None
         with np.errstate(all="ignore"):
+            if longest < TABLE and unit <= EPS:
+                wide = np.array([TABLE])
+                noise = measure_noise(along, center, wide, value, unit, value_unit).level
             return estimate(
                 along,
-                np.array([1.0 / GRID]),
+                center,
                 np.array([longest]),
-                value=np.array([self.value]),
-                unit=max(self.subject.spacing, default=EPS),
-                value_unit=self.subject.value_spacing,
+                value=value,
+                noise=noise,
+                unit=unit,
+                value_unit=value_unit,
             )
 
     def _along(self, directions: Sequence[Direction], lanes: Lanes, offsets: Floats) -> Floats:

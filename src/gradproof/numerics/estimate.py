@@ -9,13 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradproof.numerics import staircase
-from gradproof.numerics.extrapolation import (
-    MOST_EXCESS,
-    MOST_EXCESS_IF_COARSE,
-    SIGMAS,
-    Extrapolation,
-    extrapolate,
-)
+from gradproof.numerics.extrapolation import MOST_EXCESS, SIGMAS, Extrapolation, extrapolate
 from gradproof.numerics.kinks import Jump, find_jump, hidden_jump, stays
 from gradproof.numerics.ladder import REGULAR, STEPS, Ladder
 from gradproof.numerics.noise import COST as TABLE_COST
@@ -194,13 +188,7 @@ def estimate(
 
 def _solve(ladder: Ladder, noise: Floats) -> Extrapolation:
     jitter = ladder.level(noise) / (np.sqrt(2.0) * ladder.steps)
-    return extrapolate(
-        ladder.central(), ladder.steps, jitter, power=2, most_excess=_most_excess(ladder)
-    )
-
-
-def _most_excess(ladder: Ladder) -> Floats:
-    return np.where(ladder.is_coarse, MOST_EXCESS_IF_COARSE, MOST_EXCESS)
+    return extrapolate(ladder.central(), ladder.steps, jitter, power=2, is_coarse=ladder.is_coarse)
 
 
 def _climb_up(ladder: Ladder, noise: Floats, best: Extrapolation) -> Extrapolation:

@@ -40,6 +40,9 @@ BLUNTEST = 8.0
 ACCIDENT = 2.0
 #: How many columns down the lower tops go that a candidate is compared with.
 REACH = 4
+#: The power of t^p with which changes shrink among dense kinks: those crossed grow in number as t,
+#: and the slope wanders as the root of that.
+ROUGH = 0.25
 #: Residuals this many times the noise are no noise: there is structure below the steps, such as a
 #: kink, and shorter steps must tell.
 MOST_EXCESS = 100.0
@@ -76,7 +79,7 @@ def extrapolate(
     *,
     power: int,
     shared: Floats | None = None,
-    most_excess: Floats | None = None,
+    is_coarse: NDArray[np.bool_] | None = None,
 ) -> Extrapolation:
     """The best candidate per lane.
 
@@ -87,8 +90,8 @@ def extrapolate(
         power: 2 for central differences, 1 for one-sided ones.
         shared: (lanes, rungs), standard deviation of each slope from noise that all rungs have in
             common (that of f at the centre).
-        most_excess: (lanes,), from how many times the jitter on residuals are taken for structure;
-            `MOST_EXCESS` by default.
+        is_coarse: (lanes,), whether short steps are lost in the noise of coarse numbers; none are
+            by default. Less is then taken for noise, and changes are not trusted to shrink.
 
     >>> t = np.array([[0.4, 0.2, 0.1, 0.05, 0.025]])
     >>> best = extrapolate(np.cos(1.0) * np.sin(t) / t, t, 1e-15 / t, power=2)
@@ -98,8 +101,8 @@ def extrapolate(
     if shared is None:
         shared = np.zeros_like(slopes)
     lanes = len(slopes)
-    if most_excess is None:
-        most_excess = np.full(lanes, MOST_EXCESS)
+    if is_coarse is None:
+        is_coarse = np.zeros(lanes, dtype=np.bool_)
     result = Extrapolation(
         np.full(lanes, np.nan),
         np.full(lanes, np.inf),
@@ -118,7 +121,7 @@ def extrapolate(
                     a[rows][:, columns] for a in (slopes, steps, jitter, shared)
                 )
                 fits = _fit(some, t, own, common, power)
-                _choose(fits, t**power, columns, most_excess[rows], rows, result)
+                _choose(fits, t**power, columns, is_coarse[rows], rows, result)
     result.rounding[silent & np.isfinite(result.value)] = 0.0
     return result
 
@@ -254,7 +257,7 @@ def _choose(
     fits: _Fits,
     nodes: Floats,
     columns: NDArray[np.intp],
-    most_excess: Floats,
+    is_coarse: NDArray[np.bool_],
     rows: slice,
     result: Extrapolation,
 ) -> None:
@@ -262,13 +265,14 @@ def _choose(
     excess = np.fmax(1.0, fits.residual[:, :, :-1])
     rounding = SIGMAS * fits.deviation[:, :, :-1] * excess
     hopeless = fits.spare[:, :, :-1] < SPARE
-    truncation = SAFETY * _gap(fits, nodes, columns)
+    truncation = SAFETY * _gap(fits, nodes, columns, is_coarse)
     # NaN, where there is nothing to compare with, stays.
     truncation = np.maximum(truncation, _beyond_lower_bars(value, truncation + rounding, hopeless))
     bar = truncation + rounding
     bar[~np.isfinite(bar) | ~np.isfinite(value) | hopeless] = np.inf
     # A fit that nothing but structure can explain is the last resort (|x|^1.5 has no other at 0).
-    fitting = np.where(excess > most_excess[:, None, None], np.inf, bar)
+    most_excess = np.where(is_coarse, MOST_EXCESS_IF_COARSE, MOST_EXCESS)[:, None, None]
+    fitting = np.where(excess > most_excess, np.inf, bar)
     bar = np.where(np.isfinite(fitting).any(axis=(1, 2), keepdims=True), fitting, bar)
     lanes, _, orders = bar.shape
     best = np.argmin(bar.reshape(lanes, -1), axis=1)
@@ -288,21 +292,25 @@ def _choose(
     result.last[rows][found] = columns[np.argmax(rank[found] >= wanted, axis=1)]
 
 
-def _gap(fits: _Fits, nodes: Floats, columns: NDArray[np.intp]) -> Floats:
+def _gap(
+    fits: _Fits, nodes: Floats, columns: NDArray[np.intp], is_coarse: NDArray[np.bool_]
+) -> Floats:
     """What the value of each candidate changes by, with another order or another top.
 
     A lower top tells directly. A longer one tells what to expect: a fit of m powers of t^p is off
     by its top's t^(p m), as long as the steps are short against the function's own scale. A change
     much smaller than that is an accident: fits that agree though neither is right. (As far as
-    lower tops could not see it.)
+    lower tops could not see it.) Where numbers are coarse there may be kinks all the way down.
     """
     value = fits.value[:, :, :-1]
     gap = np.abs(np.diff(fits.value, axis=2))
     visible = _visible_below(fits)
+    visible[is_coarse] = np.inf
     powers = np.arange(1, value.shape[2] + 1)
     for upper, lower in _neighbours(columns):
         change = np.abs(value[:, upper] - value[:, lower])
-        shrink = (nodes[:, lower] / nodes[:, upper])[..., None] ** powers
+        ratio = (nodes[:, lower] / nodes[:, upper])[..., None]
+        shrink = np.where(is_coarse[:, None, None], ratio**ROUGH, ratio**powers)
         gap[:, upper] = np.fmax(gap[:, upper], change)
         foretold = np.fmin(ACCIDENT * shrink, 1.0) * change
         # NaN, where there is no such top, stays NaN, which fmax passes over.

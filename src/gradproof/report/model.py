@@ -113,8 +113,9 @@ class ProbeRow:
 class Plan:
     """What a check was foreseen to cost, from sizes and one timed evaluation.
 
-    `evaluations` of f for a right and smooth gradient, `seconds` at the pace of the one that was
-    timed, and `memory` in bytes, beside what f itself takes. `seconds` is NaN where f has no value.
+    `evaluations` of f for a right and smooth gradient; `seconds` at the pace of the one that was
+    timed (batches may be much faster), NaN where f has no value; `memory` in bytes, beside what f
+    itself takes.
     """
 
     evaluations: int

@@ -36,8 +36,12 @@ def maker(
     promote: bool,
     rng: np.random.Generator,
     engine: Engine | None,
+    has_grad: bool,
 ) -> Maker:
     """What makes subjects of functions like `f` at `x`.
+
+    A function of NumPy's arrays that returns JAX's is one of JAX if nothing is claimed for it
+    (`has_grad`).
 
     Raises:
         InputError: an argument is for the frameworks only, or for NumPy only.
@@ -45,6 +49,10 @@ def maker(
     if not isinstance(kwargs, Mapping):
         raise InputError(f"Expected a dict but got kwargs={reprlib.repr(kwargs)}")
     kind = _framework(f, (x, dict(kwargs)))
+    if kind is None and not has_grad and "jax" in sys.modules and _returns_jax(f, x, kwargs):
+        from gradproof.subjects.jax.subject import JaxSubject
+
+        kind = JaxSubject
     if kind is None:
         for name, given in (("kwargs", kwargs), ("loss", loss)):
             if given:
@@ -88,6 +96,16 @@ def _framework(f: object, arguments: object) -> Callable[..., Subject] | None:
 
         return JaxSubject
     return None
+
+
+def _returns_jax(f: object, x: object, kwargs: Mapping[str, Any]) -> bool:
+    jax = sys.modules["jax"]
+    arguments = x if type(x) is tuple else (x,)
+    try:
+        result = f(*arguments, **kwargs)  # type: ignore[operator]
+    except Exception:  # whatever it is, the check itself will meet it
+        return False
+    return any(isinstance(leaf, jax.Array) for leaf in jax.tree_util.tree_leaves(result))
 
 
 def _is_torch(f: object, arguments: object) -> bool:

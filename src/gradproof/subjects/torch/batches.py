@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dis import opname
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +11,11 @@ import torch
 from torch import Tensor
 
 from gradproof.subjects.base import Floats
+from gradproof.subjects.torch.exceptions import is_own
 from gradproof.subjects.torch.function import Function
 from gradproof.subjects.torch.nudges import Nudge
 from gradproof.subjects.torch.outputs import Cotangent, differentiable, real_view
 
-#: Exceptions of f that say that a point lies outside of its domain.
-OUTSIDE = (ArithmeticError, ValueError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
-_OF_KIND = (AssertionError, AttributeError, NotImplementedError, TypeError)
-_TORCH = str(Path(torch.__file__).parent)
 #: Bytes that the lanes of a batch may hold together, and lanes in it at most.
 BATCH_BYTES = 2**25
 BATCH_LANES = 1024
@@ -155,26 +150,6 @@ def _agree(values: Floats, plain: Floats, blur: float) -> bool:
     known = np.isfinite(plain)
     change = np.abs(plain - plain[0])[known]
     return bool(np.all(np.abs(values - plain)[known] <= 1e-4 * change + blur))
-
-
-def is_own(error: Exception) -> bool:
-    """Whether an exception was raised by a statement of f's own code, or is none of f's business.
-
-    The others come from PyTorch: vmap cannot take f, or an operation refuses a number. Those that
-    say that a point is outside of f's domain are not f's own either, nor those that may say that a
-    batched tensor is not of the kind that f wants; if they mean more, f itself raises them again.
-    """
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    trace = error.__traceback__
-    if trace is None or error.__context__ is not None or isinstance(error, (*OUTSIDE, *_OF_KIND)):
-        return False
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    code = trace.tb_frame.f_code
-    if code.co_filename.startswith(_TORCH):
-        return False
-    return opname[code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
 
 
 def _first_line(error: Exception) -> str:

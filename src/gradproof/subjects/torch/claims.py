@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 
 from gradproof._errors import InputError
 from gradproof.subjects.base import Floats
-from gradproof.subjects.torch.batches import is_own
+from gradproof.subjects.torch.exceptions import is_own
 from gradproof.subjects.torch.function import Function
 from gradproof.subjects.torch.outputs import Cotangent, differentiable, real_view, to_array
 from gradproof.tree import take_apart

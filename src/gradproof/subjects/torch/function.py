@@ -14,6 +14,7 @@ from gradproof.subjects.base import Floats
 from gradproof.subjects.torch.arguments import Arguments
 from gradproof.subjects.torch.copies import Copier
 from gradproof.subjects.torch.dropout import Strides, Watched
+from gradproof.subjects.torch.exceptions import is_own
 from gradproof.subjects.torch.moving import Moved, forward_only
 from gradproof.subjects.torch.nudges import Nudge
 from gradproof.subjects.torch.outputs import differentiable, real_view, to_array
@@ -95,7 +96,9 @@ class Function:
         self._draws = True
         try:
             self._draws = self._seeds.are_used(run)
-        except RuntimeError:
+        except RuntimeError as error:
+            if is_own(error):
+                raise
             # It may differentiate inside, which takes a graph.
             self._needs_graph = True
             self._draws = self._seeds.are_used(run)

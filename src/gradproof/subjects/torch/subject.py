@@ -16,9 +16,10 @@ from gradproof.report.model import Finding
 from gradproof.subjects.base import Codes, Floats, Places
 from gradproof.subjects.evaluator import Chunk, Evaluator
 from gradproof.subjects.torch import remarks
-from gradproof.subjects.torch.batches import OUTSIDE, Batches, is_own
+from gradproof.subjects.torch.batches import Batches
 from gradproof.subjects.torch.branches import Branches, crossed, trace
 from gradproof.subjects.torch.claims import EPS, claimed, derived, detached, forward_slope, spacing
+from gradproof.subjects.torch.exceptions import OUTSIDE, is_own
 from gradproof.subjects.torch.function import Function
 from gradproof.subjects.torch.modules import differing_modules, joined
 from gradproof.subjects.torch.outputs import Cotangent, differentiable, to_array

@@ -69,11 +69,11 @@ def with_certificate(
 
 
 def _located(report: Report, name: str) -> str:
-    """The entries of a tensor that are wrong, in words."""
+    """How many entries of a tensor are wrong, and which."""
     wrong = report.entries.filter(tensor=name, verdict="mismatch")
     listed = ", ".join(wrong[i].name for i in range(min(len(wrong), 3)))
-    count = "1 entry" if len(wrong) == 1 else f"{len(wrong)} entries"
-    return f"{count} located ({listed}{', ...' if len(wrong) > 3 else ''})"
+    size = report.tensors[name].size
+    return f"{len(wrong):,} of {size:,} entries ({listed}{', ...' if len(wrong) > 3 else ''})"
 
 
 def _tensor(
@@ -88,7 +88,7 @@ def _tensor(
     limit = float(certificate.limit[k])
     verdict, reason = _judged(tensor, certificate, k, is_dense, settings, is_cut_short)
     if verdict == "fail" and not is_dense:
-        reason = f"wrong in {located} of {tensor.size:,}: {reason.partition(': ')[2]}"
+        reason = f"{located}: {reason.partition(': ')[2]}"
     return replace(tensor, verdict=verdict, reason=reason, detection_limit=limit)
 
 

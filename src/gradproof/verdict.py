@@ -22,8 +22,10 @@ SINGLE = 2.0**-23
 NEGLIGIBLE = 1e-6
 #: Fraction of a tensor's entries beyond their bars from which its formula is in single precision,
 #: and how many entries it takes to tell.
-MANY = 0.25
+MANY = 0.1
 FEWEST = 4
+#: Units of single precision that a few such sums add up to.
+SUMMED = 4.0
 #: What rounding inside may hide of a function that is exactly 0 at the point and around it.
 SILENT = 64.0 * EPS
 
@@ -132,7 +134,7 @@ def _is_single(request: Request, gap: Floats, beyond: Floats) -> NDArray[np.bool
     # By how much the tensor's entries move f as they move by the tensor's size.
     with np.errstate(all="ignore"):
         typical = np.nan_to_num(request.typical * (request.scale / request.wide), posinf=0.0)
-    near = gap <= SINGLE * np.fmax(typical, np.abs(request.claim))
+    near = gap <= SUMMED * SINGLE * np.fmax(typical, np.abs(request.claim))
     off = beyond > 1.0
     counts = np.maximum(np.bincount(request.group, off), 1.0)
     size = np.maximum(np.bincount(request.group), 1)

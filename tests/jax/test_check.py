@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from tests.full import check
 
-import gradproof
 from gradproof.report.model import Report
 
 W = np.random.default_rng(0).normal(size=(3, 4))
@@ -67,7 +67,7 @@ SMOOTH: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_jaxs_own_gradient_passes(name: str) -> None:
-    report = gradproof.check(SMOOTH[name], jnp.asarray(W))
+    report = check(SMOOTH[name], jnp.asarray(W))
     assert report.verdict == "pass", report.reason
     (tensor,) = report.tensors.values()
     assert tensor.checked == W.size
@@ -79,7 +79,7 @@ def test_a_network_with_kinks_beside_passes() -> None:
     first = DATA[0] @ layers[0]["weight"]
     layers[0]["bias"][0] = 1e-6 - first[0]
     layers[0]["bias"][1] = -first[1]
-    report = gradproof.check(lambda p: mlp(p, DATA), jax.tree.map(jnp.asarray, layers))
+    report = check(lambda p: mlp(p, DATA), jax.tree.map(jnp.asarray, layers))
     assert report.verdict == "pass", report.reason
     counts = report.tensors["x.0.bias"].counts
     assert counts["kink"] + counts["match"] == 8
@@ -87,7 +87,7 @@ def test_a_network_with_kinks_beside_passes() -> None:
 
 def test_a_network_is_checked_in_double_precision_whatever_it_came_in() -> None:
     layers = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), parameters(4, 6, 3))
-    report = gradproof.check(lambda p: jnp.tanh(mlp(p, DATA)), layers)
+    report = check(lambda p: jnp.tanh(mlp(p, DATA)), layers)
     assert report.verdict == "pass", report.reason
     assert list(report.tensors) == ["x.0.bias", "x.0.weight", "x.1.bias", "x.1.weight"]
     assert report.tensors["x.0.weight"].digits_agree.median > 8
@@ -96,7 +96,7 @@ def test_a_network_is_checked_in_double_precision_whatever_it_came_in() -> None:
 
 
 def test_a_sample_of_entries_is_checked() -> None:
-    report = gradproof.check(
+    report = check(
         lambda p: mlp(p, DATA).sum(),
         jax.tree.map(jnp.asarray, parameters(4, 30, 3)),
         coverage="sample",
@@ -133,13 +133,13 @@ def test_a_custom_rule_passes_if_it_is_right_and_fails_if_not(
     wrong = make(lambda x, g: g * jnp.cos(x) * (1.0 + 1e-5))
     if is_jitted:
         right, wrong = jax.jit(right), jax.jit(wrong)
-    assert gradproof.check(right, W).verdict == "pass"
-    assert gradproof.check(wrong, W).verdict == "fail"
+    assert check(right, W).verdict == "pass"
+    assert check(wrong, W).verdict == "fail"
 
 
 def test_one_wrong_entry_is_found() -> None:
     wrong = sine_with(lambda x, g: (g * jnp.cos(x)).at[1, 2].multiply(-1.0))
-    report = gradproof.check(wrong, W)
+    report = check(wrong, W)
     assert report.verdict == "fail"
     assert report.tensors["x"].counts["mismatch"] == 1
     assert report.tensors["x"].worst is not None
@@ -151,8 +151,8 @@ def test_a_gradient_that_is_given_is_checked() -> None:
         return jnp.sum(jnp.sin(p["w"]) * p["s"])
 
     x = {"w": jnp.asarray(W), "s": jnp.float32(1.5)}
-    assert gradproof.check(f, x, jax.grad(f)).verdict == "pass"
-    report = gradproof.check(f, x, lambda p: {"w": jnp.cos(p["w"]), "s": jnp.sin(p["w"]).sum()})
+    assert check(f, x, jax.grad(f)).verdict == "pass"
+    report = check(f, x, lambda p: {"w": jnp.cos(p["w"]), "s": jnp.sin(p["w"]).sum()})
     assert report.verdict == "fail"
     assert report.tensors["s"].verdict == "pass"
     assert report.tensors["w"].verdict == "fail"
@@ -163,9 +163,9 @@ def test_a_conjugated_gradient_fails() -> None:
         return jnp.sum(jnp.abs(z) ** 2 + jnp.real(z**3))
 
     z = jnp.asarray(DATA[0] + 1j * DATA[1])
-    assert gradproof.check(f, z).verdict == "pass"
-    assert gradproof.check(f, z, jax.grad(f)).verdict == "pass"
-    assert gradproof.check(f, z, lambda z: jnp.conj(jax.grad(f)(z))).verdict == "fail"
+    assert check(f, z).verdict == "pass"
+    assert check(f, z, jax.grad(f)).verdict == "pass"
+    assert check(f, z, lambda z: jnp.conj(jax.grad(f)(z))).verdict == "fail"
 
 
 def test_a_key_is_constant_and_repeats_its_numbers() -> None:
@@ -175,26 +175,26 @@ def test_a_key_is_constant_and_repeats_its_numbers() -> None:
     dropout: Any = of_both
 
     for key in (jax.random.key(0), jax.random.PRNGKey(0)):
-        report = gradproof.check(dropout, (jnp.asarray(W), key))
+        report = check(dropout, (jnp.asarray(W), key))
         assert report.verdict == "pass", report.reason
         assert list(report.tensors) == ["w"]
 
 
 def test_a_function_that_draws_numbers_anew_is_inconclusive() -> None:
     rng = np.random.default_rng(0)
-    report = gradproof.check(lambda w: w * rng.normal(), jnp.asarray(W))
+    report = check(lambda w: w * rng.normal(), jnp.asarray(W))
     assert report.verdict == "inconclusive"
     assert "nondeterministic" in kinds(report)
 
 
 def test_what_is_detached_is_found() -> None:
-    report = gradproof.check(lambda w: jnp.sin(w) * lax.stop_gradient(w), jnp.asarray(W))
+    report = check(lambda w: jnp.sin(w) * lax.stop_gradient(w), jnp.asarray(W))
     assert report.verdict == "fail"
 
 
 def test_half_precision_that_is_kept_is_not_called_wrong() -> None:
     w = jnp.asarray(W, jnp.float16)
-    report = gradproof.check(lambda w: jnp.sum(w * w), w, promote=False)
+    report = check(lambda w: jnp.sum(w * w), w, promote=False)
     assert report.verdict == "inconclusive"
     assert kinds(report)[:2] == ["single-precision"] * 2
 
@@ -206,10 +206,10 @@ def test_a_function_of_the_host_is_checked_one_point_at_a_time() -> None:
     def grad(w: Any, cotangent: Any) -> Any:
         return np.cos(np.asarray(w)) * cotangent
 
-    report = gradproof.check(f, jnp.asarray(W), grad)
+    report = check(f, jnp.asarray(W), grad)
     assert report.verdict == "pass", report.reason
     assert "one-by-one" in kinds(report)
-    wrong = gradproof.check(f, jnp.asarray(W), lambda w, cotangent: 2 * grad(w, cotangent))
+    wrong = check(f, jnp.asarray(W), lambda w, cotangent: 2 * grad(w, cotangent))
     assert wrong.verdict == "fail"
 
 
@@ -220,7 +220,7 @@ def test_a_loss_and_keywords_are_taken() -> None:
 
     layer: Any = of_all
 
-    report = gradproof.check(
+    report = check(
         layer,
         (jnp.asarray(W), jnp.asarray(DATA)),
         kwargs={"scale": jnp.float32(2.0), "mode": "train"},
@@ -238,7 +238,7 @@ def test_terms_share_the_point_and_the_weights() -> None:
     def penalty(w: Any) -> Any:
         return 1e-3 * w**2
 
-    report = gradproof.check(
+    report = check(
         lambda w: data(w) + penalty(w),
         jnp.asarray(W),
         terms={"data": (data, None), "l2": (penalty, None)},
@@ -257,7 +257,7 @@ def test_an_exception_of_f_comes_out_and_leaves_the_setting() -> None:
 
     before = dict(jax.config.values)
     with pytest.raises(RuntimeError, match="mine"):
-        gradproof.check(f, jnp.asarray(W), lambda w, cotangent: cotangent)
+        check(f, jnp.asarray(W), lambda w, cotangent: cotangent)
     assert dict(jax.config.values) == before
 
 
@@ -269,7 +269,7 @@ def test_gradproof_does_not_import_jax() -> None:
 def test_a_module_of_equinox_is_a_tree() -> None:
     eqx = pytest.importorskip("equinox")
     model = eqx.nn.MLP(4, 2, 5, 1, key=jax.random.key(0))
-    report = gradproof.check(lambda m: jax.vmap(m)(jnp.asarray(DATA)), model)
+    report = check(lambda m: jax.vmap(m)(jnp.asarray(DATA)), model)
     assert report.verdict == "pass", report.reason
     assert "layers.0.weight" in report.tensors
 
@@ -278,6 +278,6 @@ def test_variables_of_flax_are_a_tree() -> None:
     linen = pytest.importorskip("flax.linen")
     net = linen.Sequential([linen.Dense(5), jnp.tanh, linen.Dense(2)])
     variables = net.init(jax.random.key(0), jnp.asarray(DATA))
-    report = gradproof.check(lambda v: net.apply(v, jnp.asarray(DATA)), variables)
+    report = check(lambda v: net.apply(v, jnp.asarray(DATA)), variables)
     assert report.verdict == "pass", report.reason
     assert "params.layers_0.kernel" in report.tensors

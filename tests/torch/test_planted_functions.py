@@ -133,7 +133,7 @@ class LanesShiftedInLargeBatches(Doubled):
     ids=lambda function: function.__name__,
 )
 def test_wrong_rule_for_vmap_does_not_touch_a_right_backward(function: type[Function]) -> None:
-    report = check(function, (normal(64),))
+    report = check(function, (normal(256),))
     assert report.verdict == "pass", report.reason
 
 

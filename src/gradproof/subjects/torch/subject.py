@@ -29,6 +29,9 @@ from gradproof.tree import entry_name
 
 #: Evaluations of a tensor's entries that are made one by one before a batch is tried.
 FEW = 8
+#: In tensors of so many entries and more, the batch that is tried is a larger one, of three times so many lanes: a rule for
+#: vmap may be wrong for large batches only.
+MANY, MANY_LANES = 256, 11
 #: Evaluations that it takes to try batches, at most.
 SETTLING = 6
 #: How far entries are moved to try whether batches give f's values, relative to their scale.
@@ -208,7 +211,7 @@ class TorchSubject(Evaluator):
         for lane, offset in enumerate(offsets):
             pairs = zip(self.point, directions, strict=True)
             with self._function.at([x + offset * way[lane] for x, way in pairs]):
-                found.append(crossed(here, self._branches()))
+                found.append(self._crossed(here))
         return found
 
     def crossings_at(self, places: Places, offsets: Floats) -> Sequence[Mapping[str, int]] | None:
@@ -219,7 +222,7 @@ class TorchSubject(Evaluator):
         for tensor, index, offset in zip(places.tensor, places.index, offsets, strict=True):
             moved = float(self.point[tensor][index] + offset)
             with self._function.at_entry(int(tensor), int(index), moved):
-                found.append(crossed(here, self._branches()))
+                found.append(self._crossed(here))
         return found
 
     # -- calling f ---------------------------------------------------------------------------
@@ -329,17 +332,20 @@ class TorchSubject(Evaluator):
         if not self._batches.is_settled(tensor):
             if len(index) < FEW or not self.can_afford(SETTLING):
                 return self.run(one, moved, FEW)
-            self._settle_entries(tensor)
+            self._settle_entries(
+                tensor, lanes=3 if len(self.point[tensor]) < MANY else 3 * MANY_LANES
+            )
         batched = self._batches.has_way(tensor)
         return self.run(many if batched else one, moved, self._batches.lanes(tensor))
 
-    def _settle_entries(self, tensor: int) -> None:
+    def _settle_entries(self, tensor: int, lanes: int) -> None:
         flat = self.point[tensor]
         index = self._rng.integers(len(flat), size=3)
         scale = np.fmax(np.abs(flat[index]), np.sqrt(np.mean(flat**2))) + (not flat.any())
         moved = flat[index] + np.array([0.0, VISIBLE, -VISIBLE]) * scale
         plain = self._entries_one_by_one(tensor, index, moved)
-        self.evaluations += 2 * len(index)
+        self.evaluations += len(index) + lanes
+        index, moved, plain = (np.resize(part, lanes) for part in (index, moved, plain))
         self._batches.settle(
             tensor,
             lambda way: self._batches.entries(tensor, index, moved, way),
@@ -368,6 +374,20 @@ class TorchSubject(Evaluator):
         weights = self.cotangent.weights
         terms = (np.abs(weights[p] * to_array(self._outputs[p])).sum() for p in weights)
         return BLUR * coarsest * float(sum(terms))
+
+    def _crossed(self, here: Branches) -> Mapping[str, int]:
+        """Branches taken otherwise than `here`; the edge of f's domain is one too."""
+        edge = {"the edge of f's domain": 1}
+        try:
+            return crossed(here, self._branches())
+        except InputError:
+            raise
+        except OUTSIDE:
+            return edge
+        except RuntimeError as error:
+            if is_own(error):
+                raise
+            return edge
 
     def _branches_here(self) -> Branches:
         if self._here is None:

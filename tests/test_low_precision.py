@@ -240,7 +240,7 @@ KINKED = (relu_network, near_zero, dense_kinks)
 @pytest.mark.parametrize("make", PROBLEMS)
 def test_a_right_gradient_never_fails(make: Callable[..., Problem], name: str) -> None:
     d = dtype_of(name)
-    reports = [report_on(make(np.random.default_rng(seed), d), name, seed) for seed in range(6)]
+    reports = [report_on(make(np.random.default_rng(seed), d), name, seed) for seed in range(4)]
     verdicts = Counter(report.verdict for report in reports)
     assert verdicts["fail"] == 0
     if name == "float32" and make not in KINKED:
@@ -269,15 +269,13 @@ def bent(problem: Problem, bend: Callable[[Array], Array]) -> Problem:
 def test_a_grossly_wrong_gradient_fails(
     make: Callable[..., Problem], wrong: str, name: str
 ) -> None:
-    d = dtype_of(name)
-    for seed in range(2):
-        problem = bent(make(np.random.default_rng(seed), d), WRONG[wrong])
-        report = report_on(problem, name, seed)
-        if name == "bfloat16" and make in (mean_square, cancelling):
-            # Each of many entries changes f by little more than its spacing.
-            assert report.verdict != "pass"
-        else:
-            assert report.verdict == "fail"
+    problem = bent(make(np.random.default_rng(1), dtype_of(name)), WRONG[wrong])
+    report = report_on(problem, name, 1)
+    if name == "bfloat16" and make in (mean_square, cancelling):
+        # Each of many entries changes f by little more than its spacing.
+        assert report.verdict != "pass"
+    else:
+        assert report.verdict == "fail"
 
 
 @pytest.mark.parametrize("make", PROBLEMS)
@@ -334,7 +332,9 @@ def test_kinks_lost_in_the_noise_would_be_taken_for_wrong_claims(
 ) -> None:
     estimates = sys.modules["gradproof.numerics.estimate"]
     monkeypatch.setattr(estimates, "hidden_jump", lambda ladder, noise, *_: 0.0 * noise)
-    monkeypatch.setattr(estimates, "MOST_EXCESS_IF_COARSE", 100.0)
+    extrapolation = sys.modules["gradproof.numerics.extrapolation"]
+    monkeypatch.setattr(extrapolation, "MOST_EXCESS_IF_COARSE", 100.0)
+    monkeypatch.setattr(extrapolation, "ROUGH", 1.0)
     monkeypatch.setattr(climb, "MARGIN_IF_COARSE", 1.0)
     reports = [
         report_on(dense_kinks(np.random.default_rng(seed), np.float32), "float32", seed)

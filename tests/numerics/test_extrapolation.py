@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gradproof.numerics import extrapolation
 from gradproof.numerics.extrapolation import Extrapolation, extrapolate
+from gradproof.numerics.fits import Fits, fit
 from gradproof.numerics.ladder import REGULAR, RUNGS, STEPS
 
 Floats = NDArray[np.float64]
@@ -136,16 +137,14 @@ def test_noise_that_is_understated_shows_in_the_residuals(understated: float) ->
 def test_without_the_residuals_understated_noise_is_believed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fit = extrapolation._fit
-
     def satisfied(
         slopes: Floats, steps: Floats, jitter: Floats, shared: Floats, power: int
-    ) -> extrapolation._Fits:
+    ) -> Fits:
         fits = fit(slopes, steps, jitter, shared, power)
         fits.residual[:] = 0.0
         return fits
 
-    monkeypatch.setattr(extrapolation, "_fit", satisfied)
+    monkeypatch.setattr(extrapolation, "fit", satisfied)
     steps = steps_for(2000)
     slopes, jitter = with_noise(np.sin(steps) / steps, steps, 1e-9)
     # Measured: 1506.

@@ -97,6 +97,9 @@ class WrongSigmoid(torch.autograd.Function):
 
 
 def applied(function: type[torch.autograd.Function]) -> Callable[..., Any]:
-    """The function that applies it, as it is kept in a variable or a module."""
-    apply: Any = function.apply
-    return apply  # type: ignore[no-any-return]
+    """A function that applies it."""
+
+    def apply(*args: Any) -> Any:
+        return function.apply(*args)  # type: ignore[no-untyped-call]
+
+    return apply

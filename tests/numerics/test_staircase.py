@@ -35,8 +35,8 @@ def look(
         return np.array([function(1.0 + float(t)) for t in offsets])
 
     lanes = np.zeros(1, dtype=np.intp)
-    one = (np.array([v]) for v in (distance, slope, noise))
-    return find_staircase(sampler, lanes, *one), count
+    one, two, three = (np.array([v]) for v in (distance, slope, noise))
+    return find_staircase(sampler, lanes, one, two, three), count
 
 
 @pytest.mark.parametrize("quantum", [1e-9, 1e-6, 1e-3])

@@ -202,21 +202,20 @@ def _gaps(
 ) -> Floats:
     """Claim less difference along the direction, confined to each node; 0 where they agree."""
     gap, bar = _look(line, nodes, direction, step, noise)
-    result = np.zeros(len(nodes))
+    result, last = np.zeros(len(nodes)), gap.copy()
     open_ = np.flatnonzero(~(np.abs(gap) <= VISIBLE * bar))
     for _ in range(TIMES):
         if len(open_) == 0:
             break
         step *= SHORTER
-        shorter, wider = _look(line, [nodes[i] for i in open_], direction, step, noise)
-        change = np.abs(shorter - gap[open_])
-        # Too small to be told from 0 on the shorter step, the change would be seen.
-        is_gone = (np.abs(shorter) <= wider) & (change > bar[open_] + wider)
-        is_steady = (change <= bar[open_] + wider) | (change <= STEADY * np.abs(shorter))
-        settled = is_steady & ~is_gone
-        result[open_[settled]] = gap[open_[settled]]
-        gap[open_], bar[open_] = shorter, wider
-        open_ = open_[~(settled | is_gone)]
+        shorter, wider = _look(line, [nodes[i] for i in open_.tolist()], direction, step, noise)
+        is_same = np.abs(shorter - gap[open_]) <= bar[open_] + wider
+        is_visible = ~(np.abs(shorter) <= VISIBLE * wider)
+        is_steady = is_visible & (np.abs(shorter - last[open_]) <= STEADY * np.abs(shorter))
+        wrong = is_same | is_steady
+        result[open_[wrong]] = np.where(is_same, gap[open_], shorter)[wrong]
+        last[open_] = shorter
+        open_ = open_[~wrong & is_visible]
     return result
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from gradproof.coverage.branches import TOP_RUNG, clear_along
 from gradproof.coverage.climb import MARGIN_IF_COARSE
 from gradproof.coverage.confidence import probes_for, undetected
-from gradproof.coverage.directions import GRID, Direction, Line, draw, sizes_of
+from gradproof.coverage.directions import Direction, Line, draw, sizes_of
 from gradproof.numerics.estimate import Estimates, Status, code
 from gradproof.numerics.ladder import REGULAR
 from gradproof.numerics.sampling import EPS, Floats
@@ -24,8 +24,8 @@ from gradproof.numerics.sampling import EPS, Floats
 #: The longest step along a direction, in units of the entries' sizes, and the largest of the
 #: regular rungs of a ladder for a scale of 1.
 LONGEST = 0.25
-#: A second pair is this much shorter.
-SHORTER = 0.125
+#: A second and a third pair are so much shorter.
+SHORTER = (0.35, 0.1)
 #: Steps of a second ladder, relative to the first.
 OTHER_STEPS = 0.61
 #: A tensor whose every move changes f by less than this part of what the others do has no effect.
@@ -71,7 +71,7 @@ class Certificate:
     limit: Floats
     negligible: np.ndarray[tuple[int], np.dtype[np.bool_]]
     sizes: tuple[Floats, ...]
-    contradiction: tuple[Floats, ...] | None
+    contradiction: Direction | None
     step: float
     noise: float
     reach: float
@@ -105,7 +105,7 @@ def certify(
     shares = np.array([np.linalg.norm(g * s) for g, s in zip(line.gradient, sizes, strict=True)])
     # At an optimum nothing is large but what f does farther away; a constant has its value.
     effect = max(float(np.linalg.norm(shares)), prober.variation) or abs(line.value)
-    least = np.full(len(sizes), undetected([p.bar for p in probes], 0.5 * alpha, GRID))
+    least = np.full(len(sizes), undetected([p.bar for p in probes], 0.5 * alpha))
     for k in np.flatnonzero(~(least <= resolution * shares)).tolist():
         if k in apart or len(sizes[k]) == 0:
             continue
@@ -119,7 +119,7 @@ def certify(
         if contradiction is not None:
             prober = own
         probes += mine
-        least[k] = min(least[k], undetected([p.bar for p in mine], 0.5 * alpha, GRID))
+        least[k] = min(least[k], undetected([p.bar for p in mine], 0.5 * alpha))
     return Certificate(
         probes=tuple(probes),
         limit=np.where(shares > 0.0, least / shares, np.inf),
@@ -162,15 +162,29 @@ class _Prober:
         return probes, None
 
     def probe(self, direction: Direction) -> Probe:
-        """A pair or two where the step is known, else, or if they do not agree, ladders."""
+        """A few pairs where the step is known, else, or if they do not agree, ladders."""
+        if np.isnan(self.step) and self._tensor is not None:
+            self._trace(direction)
         if np.isfinite(self.step):
-            for step in (self.step, SHORTER * self.step):
+            for step in (self.step, *(shorter * self.step for shorter in SHORTER)):
                 slopes = self._line.pairs([direction], step, self.noise)
                 found = self._probe(slopes.analytic[0], slopes.numeric[0], slopes.bar[0], step)
                 if found.agrees:
                     self.step = step
                     return found
         return self._climb(direction)
+
+    def _trace(self, direction: Direction) -> None:
+        """Where branches can be seen and kinks are near, they say which step to begin with.
+
+        There may be as many tensors with probes of their own as there are, and a ladder for each
+        would be most of the price.
+        """
+        ways = [d[None] for d in direction]
+        clear = float(clear_along(self._line.subject, ways, np.array([LONGEST]))[0])
+        if clear < LONGEST:
+            self.step = self.reach = clear
+            self.noise = max(self.noise, self._line.noise_along(direction))
 
     def _climb(self, direction: Direction) -> Probe:
         """A ladder; a second one on other steps before a claim is called wrong."""

@@ -29,7 +29,7 @@ TRACED = 24
 Clear = Callable[[Lanes, Floats], Floats]
 #: How many bars off a claim must be to be wrong where numbers are coarse: kinks that lie dense, or
 #: too near to be told from the noise, may hide from both looks.
-MARGIN_IF_COARSE = 1.5
+MARGIN_IF_COARSE = 2.0
 
 
 def climb(

@@ -48,7 +48,7 @@ def constant(probes: int, alpha: float) -> float:
     return 1.0 / _quantile(alpha ** (1.0 / probes))
 
 
-def undetected(bars: Sequence[float], alpha: float, grid: float = 0.0) -> float:
+def undetected(bars: Sequence[float], alpha: float) -> float:
     """The norm of an error beyond which probes that agree within `bars` miss it with alpha at most.
 
     Infinite where too few probes have a finite bar.
@@ -56,8 +56,6 @@ def undetected(bars: Sequence[float], alpha: float, grid: float = 0.0) -> float:
     Args:
         bars: of all probes that were made; infinite for one that said nothing.
         alpha: the probability of a miss.
-        grid: what the normal numbers are rounded to. A lone wrong entry is seen through one
-            rounded number, which lies up to half of this nearer to 0.
 
     >>> round(undetected([0.5] * 8, 1e-6) / constant(8, 1e-6), 2)
     1.09
@@ -70,7 +68,7 @@ def undetected(bars: Sequence[float], alpha: float, grid: float = 0.0) -> float:
     limit = math.inf
     for enough, bar in enumerate(sorted(bars), start=1):
         share = alpha * 0.5 ** (count - enough + 1)
-        size = _quantile(_success(count, enough, share)) - 0.5 * grid
+        size = _quantile(_success(count, enough, share))
         if size > 0.0:
             limit = min(limit, 2.0 * bar / size)
     return limit

@@ -10,15 +10,11 @@ import numpy as np
 
 from gradproof.numerics.estimate import Estimates, estimate
 from gradproof.numerics.noise import floor, measure_noise
-from gradproof.numerics.sampling import EPS, Floats, Lanes, representable, spacing
+from gradproof.numerics.sampling import EPS, Floats, Lanes, Sampler, representable, spacing
 from gradproof.subjects.base import Subject
 
 #: A direction: one array (size,) per tensor.
 Direction = Sequence[Floats]
-#: Standard normal numbers are rounded to this grid, and steps to that of doubles around its
-#: inverse: then t * v is exact, and no rounding of x is taken for noise of f. (`undetected` allows
-#: for what rounding does to a lone number; a coarser grid would have a zero too often.)
-GRID = 1.0 / 256.0
 #: A tensor whose scales differ by no more than this has one for all its entries.
 WIDE = 64.0
 #: The shortest scale that a table of noise is made for: its points lie 1e-11 of it apart.
@@ -56,11 +52,7 @@ def draw(
             direction.append(np.zeros(len(s)))
             continue
         way = rng.standard_normal(len(s))
-        # In place: there may be 10^8 of them.
-        way /= GRID
-        np.round(way, out=way)
-        way *= GRID
-        way *= s
+        way *= s  # in place: there may be 10^8 of them
         direction.append(way)
     return tuple(direction)
 
@@ -124,8 +116,8 @@ class Line:
     def displaced(self, direction: Direction) -> float:
         """Standard deviation of f's values for the rounding of the displaced entries.
 
-        Where f is given doubles, what there is of it is part of f's noise. Coarser numbers round
-        the displacements of entries that are larger than their moves' unit.
+        Where f is given doubles it is part of the noise that is measured. Coarser numbers lie so
+        far apart that a table of noise may miss it.
         """
         square = 0.0
         parts = zip(self.subject.point, self.subject.spacing, self.gradient, direction, strict=True)
@@ -140,7 +132,7 @@ class Line:
         """Central differences along directions: two evaluations each."""
         count = len(directions)
         unit = max(self.subject.spacing, default=EPS)
-        taken = float(representable(np.array([1.0 / GRID]), np.array([step]), unit)[0])
+        taken = float(representable(np.array([1.0]), np.array([step]), unit)[0])
         offsets = np.repeat([taken, -taken], count)
         values = self._along(directions, np.tile(np.arange(count), 2), offsets)
         plus, minus = values[:count], values[count:]
@@ -162,26 +154,37 @@ class Line:
                 on a wider one all the same: a table that is narrower than what numbers resolve
                 takes f's slope for noise.
         """
+        unit = max(self.subject.spacing, default=EPS)
+        is_short = longest < TABLE and unit <= EPS
+        with np.errstate(all="ignore"):
+            return estimate(
+                self._sampler(direction),
+                np.array([1.0]),
+                np.array([longest]),
+                value=np.array([self.value]),
+                noise=np.array([self.noise_along(direction)]) if is_short else None,
+                unit=unit,
+                value_unit=self.subject.value_spacing,
+            )
 
+    def noise_along(self, direction: Direction) -> float:
+        """Noise of f's values near the point, on a table along a direction: six evaluations."""
+        with np.errstate(all="ignore"):
+            table = measure_noise(
+                self._sampler(direction),
+                np.array([1.0]),
+                np.array([TABLE]),
+                np.array([self.value]),
+                max(self.subject.spacing, default=EPS),
+                self.subject.value_spacing,
+            )
+        return float(table.level[0])
+
+    def _sampler(self, direction: Direction) -> Sampler:
         def along(lanes: Lanes, offsets: Floats, /) -> Floats:
             return self._along([direction], np.zeros(len(lanes), dtype=np.intp), offsets)
 
-        center, value = np.array([1.0 / GRID]), np.array([self.value])
-        unit, value_unit = max(self.subject.spacing, default=EPS), self.subject.value_spacing
-        noise = None
-        with np.errstate(all="ignore"):
-            if longest < TABLE and unit <= EPS:
-                wide = np.array([TABLE])
-                noise = measure_noise(along, center, wide, value, unit, value_unit).level
-            return estimate(
-                along,
-                center,
-                np.array([longest]),
-                value=value,
-                noise=noise,
-                unit=unit,
-                value_unit=value_unit,
-            )
+        return along
 
     def _along(self, directions: Sequence[Direction], lanes: Lanes, offsets: Floats) -> Floats:
         ways = [directions[0][k][None] for k in range(len(directions[0]))]

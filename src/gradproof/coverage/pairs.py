@@ -67,7 +67,7 @@ def settle_by_pairs(
     long = np.flatnonzero(~sharp & ~settled & (request.claim != 0.0) & np.isfinite(first.slope))
     if len(long):
         settled[long] = _lengthen(sampler, request, first, long, value, noise, resolution, numeric)
-    settled |= _is_dead(first, request)
+    settled |= _is_dead(first, request, resolution)
     blunt = ~settled & ~sharp & np.isfinite(first.slope)
     before = first
     for turn in range(SHORTENED):
@@ -157,10 +157,12 @@ def _lengthen(
     return settled
 
 
-def _is_dead(pair: _Pair, request: Request) -> NDArray[np.bool_]:
+def _is_dead(pair: _Pair, request: Request, resolution: float) -> NDArray[np.bool_]:
     """Entries without effect at a long step for which none is claimed."""
     is_long = pair.step >= 0.5 * LONGEST * request.wide
-    dead: NDArray[np.bool_] = pair.is_flat & (request.claim == 0.0) & is_long
+    # That no coarse value changed says little if others would not either.
+    tells = (request.unit <= EPS) | (pair.error <= resolution * request.typical)
+    dead: NDArray[np.bool_] = pair.is_flat & (request.claim == 0.0) & is_long & tells
     return dead
 
 

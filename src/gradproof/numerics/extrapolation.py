@@ -22,10 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradproof.numerics.sampling import TINY, Floats
+from gradproof.numerics.fits import Fits, fit, positive
+from gradproof.numerics.sampling import Floats
 
-#: Highest power of t^p in a candidate; one more is fitted, to see what it changes.
-MAX_ORDER = 5
 #: Standard deviations of rounding in a bar: the noise level itself is only known to a factor, and
 #: the smallest of many bars belongs to a lucky candidate.
 SIGMAS = 6.0
@@ -112,7 +111,7 @@ def extrapolate(
         np.full(lanes, -1, dtype=np.intp),
     )
     with np.errstate(all="ignore"):
-        jitter, silent = _positive(jitter, steps)
+        jitter, silent = positive(jitter, steps)
         for start in range(0, lanes, CHUNK):
             rows = slice(start, start + CHUNK)
             columns = np.flatnonzero(np.isfinite(slopes[rows]).any(axis=0))
@@ -120,7 +119,7 @@ def extrapolate(
                 some, t, own, common = (
                     a[rows][:, columns] for a in (slopes, steps, jitter, shared)
                 )
-                fits = _fit(some, t, own, common, power)
+                fits = fit(some, t, own, common, power)
                 _choose(fits, t**power, columns, is_coarse[rows], rows, result)
     result.rounding[silent & np.isfinite(result.value)] = 0.0
     return result
@@ -149,14 +148,14 @@ def largest_intercept(
     """
     largest = np.zeros(len(parts))
     with np.errstate(all="ignore"):
-        jitter, _ = _positive(jitter, steps)
+        jitter, _ = positive(jitter, steps)
         for start in range(0, len(parts), CHUNK):
             rows = slice(start, start + CHUNK)
             columns = np.flatnonzero(np.isfinite(parts[rows]).any(axis=0))
             if len(columns) <= SPARE:
                 continue
             some, t, own, common = (a[rows][:, columns] for a in (parts, steps, jitter, shared))
-            fits = _fit(some, t, own, common, 1)
+            fits = fit(some, t, own, common, 1)
             sigma = fits.deviation * np.fmax(1.0, fits.residual)
             size = np.abs(fits.value)
             telling = (columns >= first[rows, None])[..., None] & (fits.spare >= SPARE)
@@ -166,95 +165,8 @@ def largest_intercept(
     return largest
 
 
-def _positive(jitter: Floats, steps: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """Jitter without zeros, since weights divide by it, and the lanes that have nothing else.
-
-    Rungs at which f is exactly 0 are taken to be as noisy as the quietest of the others.
-    """
-    level = np.where(jitter > 0, jitter * steps, np.inf).min(axis=1)
-    silent = np.isinf(level)
-    level[silent] = 1.0
-    return np.where(jitter > 0, jitter, np.fmax(level[:, None] / steps, TINY)), silent
-
-
-@dataclass(frozen=True)
-class _Fits:
-    """Every candidate; arrays of shape (lanes, tops, orders)."""
-
-    value: Floats
-    deviation: Floats
-    residual: Floats
-    spare: NDArray[np.intp]
-    rungs: NDArray[np.bool_]
-
-
-def _fit(slopes: Floats, steps: Floats, jitter: Floats, shared: Floats, power: int) -> _Fits:
-    """Fits of all orders from all tops by one QR decomposition each.
-
-    The columns of a polynomial fit are nested: the first m columns of Q and R are those of the fit
-    with m coefficients, and the first row of R's inverse is nested as well.
-    """
-    exists = np.isfinite(slopes) & np.isfinite(jitter) & (jitter > 0)
-    count = slopes.shape[1]
-    below = np.arange(count)[None, :] >= np.arange(count)[:, None]
-    used = exists[:, None, :] & exists[:, :, None] & below
-    # In units of the top's step and jitter, beside a reference slope: small numbers round little.
-    reference = _reference(slopes, exists)
-    weight = np.where(used, jitter[:, :, None] / jitter[:, None, :], 0.0)
-    node = np.where(used, (steps[:, None, :] / steps[:, :, None]) ** power, 0.0)
-    unit = jitter[:, :, None]
-    data = np.where(used, (slopes[:, None, :] - reference[:, :, None]) / unit, 0.0)
-    common = np.where(used, shared[:, None, :] / unit, 0.0)
-    columns = min(MAX_ORDER + 2, count)
-    q, r = np.linalg.qr(weight[..., None] * node[..., None] ** np.arange(columns))
-    inverse = _first_row_of_inverse(r)
-    target, squares = _project(q, weight * data)
-    value = np.cumsum(inverse * target, axis=2) * unit + reference[:, :, None]
-    own = np.sqrt(np.cumsum(inverse**2, axis=2))
-    together = np.cumsum(inverse * np.einsum("ltij,lti->ltj", q, weight * common), axis=2)
-    spare = used.sum(axis=2)[..., None] - np.arange(1, columns + 1)
-    residual = np.sqrt(squares / np.maximum(spare, 1))
-    return _Fits(value, np.hypot(own, together) * unit, residual, spare, exists)
-
-
-def _project(q: Floats, data: Floats) -> tuple[Floats, Floats]:
-    """Coefficients of `data` along the columns of q, and what is left of its square after each.
-
-    One column after the other: a difference of two squares would lose what is left to rounding.
-    """
-    target, squares = np.empty(q[..., 0, :].shape), np.empty(q[..., 0, :].shape)
-    rest = data
-    for j in range(q.shape[-1]):
-        column = q[..., j]
-        target[..., j] = np.sum(column * rest, axis=-1)
-        rest = rest - column * target[..., j, None]
-        squares[..., j] = np.sum(rest * rest, axis=-1)
-    return target, squares
-
-
-def _reference(slopes: Floats, exists: NDArray[np.bool_]) -> Floats:
-    """A slope near each top's value: that of a rung somewhat below it, where there is one."""
-    reference = np.zeros_like(slopes)
-    for shift in range(4):
-        there = slopes[:, shift:]
-        part = reference[:, : there.shape[1]]
-        part[exists[:, shift:]] = there[exists[:, shift:]]
-    return reference
-
-
-def _first_row_of_inverse(r: Floats) -> Floats:
-    """First row of the inverse of upper triangular matrices; NaN from where they are singular."""
-    row = np.zeros(r.shape[:-1])
-    row[..., 0] = 1.0 / r[..., 0, 0]
-    for j in range(1, r.shape[-1]):
-        row[..., j] = -np.einsum("lti,lti->lt", row[..., :j], r[..., :j, j]) / r[..., j, j]
-    diagonal = np.abs(np.diagonal(r, axis1=2, axis2=3))
-    row[~np.logical_and.accumulate(diagonal > 1e-10, axis=2)] = np.nan
-    return row
-
-
 def _choose(
-    fits: _Fits,
+    fits: Fits,
     nodes: Floats,
     columns: NDArray[np.intp],
     is_coarse: NDArray[np.bool_],
@@ -293,7 +205,7 @@ def _choose(
 
 
 def _gap(
-    fits: _Fits, nodes: Floats, columns: NDArray[np.intp], is_coarse: NDArray[np.bool_]
+    fits: Fits, nodes: Floats, columns: NDArray[np.intp], is_coarse: NDArray[np.bool_]
 ) -> Floats:
     """What the value of each candidate changes by, with another order or another top.
 
@@ -334,7 +246,7 @@ def _beyond_lower_bars(value: Floats, bar: Floats, hopeless: NDArray[np.bool_]) 
     return np.fmax(beyond, 0.0)
 
 
-def _visible_below(fits: _Fits) -> Floats:
+def _visible_below(fits: Fits) -> Floats:
     """The error that a candidate cannot hide from the next lower top, which rounds more.
 
     Beside a kink the longer tops are wrong and foretell the worst; what lies below knows better.

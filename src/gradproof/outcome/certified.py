@@ -107,6 +107,12 @@ def _judged(
         wrong = tensor.counts.get("mismatch", 0)
         if is_cut_short and not wrong:
             return "fail", "wrong all over; the budget did not suffice to look at single entries"
+        if not wrong:
+            # Entries decide: a direction alone may have met what noise or kinks did.
+            return "inconclusive", (
+                f"along a random direction it seems to be wrong, but none of the {tensor.checked} "
+                "entries looked at is"
+            )
         return "fail", f"wrong all over: {wrong} of the {tensor.checked} entries looked at differ"
     if tensor.verdict == "fail":
         return "fail", tensor.reason

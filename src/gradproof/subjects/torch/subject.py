@@ -29,8 +29,8 @@ from gradproof.tree import entry_name
 
 #: Evaluations of a tensor's entries that are made one by one before a batch is tried.
 FEW = 8
-#: In tensors of so many entries and more, the batch that is tried is a larger one, of three times so many lanes: a rule for
-#: vmap may be wrong for large batches only.
+#: In tensors of so many entries and more, the batch that is tried is a larger one, of three times
+#: so many lanes: a rule for vmap may be wrong for large batches only.
 MANY, MANY_LANES = 256, 11
 #: Evaluations that it takes to try batches, at most.
 SETTLING = 6

@@ -242,3 +242,27 @@ def test_wrong_gradients_of_the_scorecard_do_not_pass_beyond_the_limit(case: Cas
         for claim, true, size, tensor in zip(*claims, sizes, report.tensors.values(), strict=True):
             error = np.linalg.norm((claim - true).ravel() * size)
             assert error <= tensor.detection_limit * np.linalg.norm(claim.ravel() * size)
+
+
+# -- points on kinks ---------------------------------------------------------------------------
+
+
+def test_entries_of_a_small_tensor_are_looked_at_where_no_direction_has_a_slope() -> None:
+    report = check(lambda x: np.sum(np.maximum(x, 0.0)), np.zeros(5), lambda x: (x > 0) * 1.0)
+    assert report.verdict == "pass", report.reason
+    assert report.tensors["x"].counts["kink"] == report.tensors["x"].checked == 5
+    assert "every entry of x agrees by itself (5 of them at a kink)" in report.reason
+
+
+@pytest.mark.parametrize("claim", [(1.0, 1.0, 0.0), (0.0, 0.0, 0.0), (1.2, -0.2, 0.0)])
+def test_what_is_no_subgradient_at_a_tie_fails(claim: tuple[float, ...]) -> None:
+    tie = np.array([1.0, 1.0, 0.0])
+    assert check(np.max, tie, np.array([0.5, 0.5, 0.0])).verdict == "pass"
+    assert check(np.max, tie, np.array(claim)).verdict == "fail"
+
+
+def test_a_large_tensor_on_kinks_stays_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradproof.probing.SMALL", 4)
+    report = check(lambda x: np.sum(np.maximum(x, 0.0)), np.zeros(5), lambda x: (x > 0) * 1.0)
+    assert report.verdict == "inconclusive"
+    assert "kinks at the point" in report.reason

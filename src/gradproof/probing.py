@@ -27,6 +27,8 @@ from gradproof.subjects.base import Places, Subject
 #: Entries that are looked at one by one in a tensor that is wrong all over, in all such tensors
 #: together, and in pieces in which an error was lost: each takes whole ladders.
 LOOKED_AT, LOOKED_AT_IN_ALL = 8, 24
+#: Tensors of so many entries at most are looked at entry by entry where no direction gives a slope.
+SMALL = 256
 #: How often what was found is corrected, or left out, to look for more.
 ROUNDS = 6
 
@@ -79,6 +81,8 @@ def examine_by_probes(
             break
     first, last = certificates[0], certificates[-1]
     places = _places(found, rng)
+    if last.contradiction is None:
+        places = _with_small_ones(subject, places, last, found, settings)
     noise = max(first.noise, value.jitter, float(floor(np.array([value.value]))[0]))
     request, numeric, lacking = search.look_at(places, noise)
     trial = Trial(
@@ -105,6 +109,24 @@ def examine_by_probes(
         subject.exhausted is not None,
         tuple(_named(subject, found.unsearched)),
     )
+
+
+def _with_small_ones(
+    subject: Subject, places: Places, certificate: Certificate, found: _Found, settings: Settings
+) -> Places:
+    """Every entry of small tensors that directions leave in the dark, as where x lies on kinks."""
+    dark = ~certificate.negligible & ~(certificate.limit <= settings.resolution)
+    small = [
+        Piece(k, i, i + 1)
+        for k in np.flatnonzero(dark).tolist()
+        for i in range(len(subject.point[k]))
+        if len(subject.point[k]) <= SMALL and k not in found.dense
+    ]
+    if not small:
+        return places
+    known = zip(places.tensor.tolist(), places.index.tolist(), strict=True)
+    entries = {*known, *((p.tensor, p.start) for p in small)}
+    return _at([Piece(k, i, i + 1) for k, i in sorted(entries)])
 
 
 class _Search:

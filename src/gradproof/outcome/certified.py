@@ -122,6 +122,9 @@ def _judged(
         return "pass", "no effect on f beyond its noise, as claimed"
     if limit <= settings.resolution:
         return "pass", f"an error of {limit:.1e} of its gradient would have been caught"
+    if tensor.checked == tensor.size:
+        # Where no direction gave a slope to compare with, all entries were looked at.
+        return tensor.verdict, tensor.reason
     if certificate.contradiction is not None:
         return "inconclusive", "the gradient as a whole is wrong, and this part was not cleared"
     if is_cut_short:
@@ -175,13 +178,23 @@ def _certified(
     certificate: Certificate, tensors: dict[str, TensorReport], settings: Settings
 ) -> str:
     together = [p for p in certificate.probes if p.tensor is None and np.isfinite(p.bar)]
-    limits = [
+    seen = [
         t.detection_limit
         for k, t in enumerate(tensors.values())
-        if not certificate.negligible[k] and t.size
+        if not certificate.negligible[k] and t.detection_limit <= settings.resolution
     ]
-    return (
-        f"{len(together)} random directions over all entries agree with the gradient; an error of "
-        f"{max(limits, default=0.0):.0e} of any tensor's would have been caught, with a "
-        f"probability of {settings.confidence:.12g}"
-    )
+    single = [n for n, t in tensors.items() if t.size and t.checked == t.size]
+    sentences = []
+    if seen:
+        over = "all entries" if together else "each tensor's entries"
+        number = len(together) or len(certificate.probes)
+        sentences.append(
+            f"{number} random directions over {over} agree with the gradient; an error "
+            f"of {max(seen):.0e} of any tensor's would have been caught, with a probability of "
+            f"{settings.confidence:.12g}"
+        )
+    if single:
+        kinks = sum(tensors[n].counts["kink"] for n in single)
+        at_kink = f" ({kinks} of them at a kink)" if kinks else ""
+        sentences.append(f"every entry of {', '.join(single[:4])} agrees by itself{at_kink}")
+    return "; ".join(sentences) or "nothing has an effect on f beyond its noise, as claimed"

@@ -83,7 +83,8 @@ def examine_by_probes(
     places = _places(found, rng)
     if last.contradiction is None:
         places = _with_small_ones(subject, places, last, found, settings)
-    noise = max(first.noise, value.jitter, float(floor(np.array([value.value]))[0]))
+    least = floor(np.array([value.value]), unit=subject.value_spacing)
+    noise = max(first.noise, value.jitter, float(least[0]))
     request, numeric, lacking = search.look_at(places, noise)
     trial = Trial(
         subject,

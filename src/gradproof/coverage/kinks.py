@@ -27,6 +27,9 @@ from gradproof.subjects.base import Places, Subject
 #: holds.
 DISTANCE = 1e-4
 STEPS = 32.0
+#: Where f is given numbers coarser than doubles, the distance is at least so many roots of their
+#: spacing: noise falls as the step grows, curvature counts as the distance does.
+ROOTS = 5.0
 DIRECTIONS = 12
 CORNERS = 3
 STRAY = 6
@@ -54,11 +57,7 @@ class JointTest:
 
 @dataclass(frozen=True)
 class _Reach:
-    """How far around x is looked, the step there, and by what part of it rounding of x may be off.
-
-    Where f is given numbers coarser than doubles, the distance is at least the root of their
-    spacing: far enough for a step to be many of them, near enough to be small.
-    """
+    """How far around x is looked, the step there, and what part of it rounding of x may be."""
 
     distance: float
     step: float
@@ -69,7 +68,7 @@ class _Reach:
         unit = max(subject.spacing)
         if unit <= EPS:
             return cls(DISTANCE, DISTANCE / STEPS, 0.0)
-        distance = max(DISTANCE, float(np.sqrt(unit)))
+        distance = max(DISTANCE, ROOTS * float(np.sqrt(unit)))
         return cls(distance, distance / STEPS, unit * STEPS / distance)
 
     def noise(self, level: float) -> float:

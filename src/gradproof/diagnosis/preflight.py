@@ -10,6 +10,7 @@ import numpy as np
 
 from gradproof._errors import InputError
 from gradproof.numerics.noise import difference_weights
+from gradproof.numerics.sampling import EPS, offset_on_grid
 from gradproof.report.model import Finding, Severity
 from gradproof.subjects.base import Floats, Subject
 
@@ -25,6 +26,11 @@ LAST_DIGITS = 64.0
 #: results are rounded anew (a few ulps of x may leave 1 - cos(x) as it was).
 NEIGHBOURS = np.array([0.87, 1.43, 2.21, 3.12, 3.94])
 NEAR = 1.37e-11
+#: They are at least so many spacings of f's numbers away where these are coarser than doubles.
+UNITS = 4.0
+#: Scatter among the neighbours, relative, that may still be rounding. Where numbers are coarse a
+#: cancellation may leave no digit at all.
+MOST_ROUNDING = 1e-2
 #: What moves f by less than this part of what the strongest entry does is rounding.
 NOTHING = 1e-13
 #: Standard deviations of the claim's rounding that are allowed for.
@@ -75,7 +81,7 @@ def look_at_value(subject: Subject) -> Value:
             return Value(values[0], 0.0, (), is_usable=False)
         jitter = float(np.ptp(values))
         size = float(np.max(np.abs(values)))
-        is_random = not jitter <= JITTER * size
+        is_random = not jitter <= max(JITTER, LAST_DIGITS * subject.value_spacing) * size
         message = (
             _about_randomness(subject, values)
             if is_random
@@ -106,21 +112,17 @@ def look_at_claim(
     # Its rounding serves to judge values of f: without them it is not needed.
     can_go_on = subject.can_afford(1)
     eps = subject.claim_spacing
-    floor = [4.0 * eps * np.abs(g) for g in gradient]
+    # What was computed with f's numbers may have been converted since.
+    units = [max(eps, unit) for unit in subject.spacing]
+    floor = [4.0 * unit * np.abs(g) for unit, g in zip(units, gradient, strict=True)]
     findings: list[Finding] = []
     calls = 0
     if subject.is_repeatable(grad) and can_go_on:
         again = subject.claims(grad)
-        way = [s * rng.choice([-NEAR, NEAR], size=s.shape) for s in scale]
+        near = [NEAR if unit <= EPS else max(NEAR, UNITS * unit) for unit in subject.spacing]
+        way = [s * rng.choice([-n, n], size=s.shape) for n, s in zip(near, scale, strict=True)]
         sides = [
-            [
-                _claims_near(
-                    subject,
-                    grad,
-                    [x + sign * t * w for x, w in zip(subject.point, way, strict=True)],
-                )
-                for t in NEIGHBOURS
-            ]
+            [_claims_near(subject, grad, _beside(subject, sign * t, way)) for t in NEIGHBOURS]
             for sign in (1.0, -1.0)
         ]
         calls = 2 + 2 * len(NEIGHBOURS)
@@ -131,8 +133,9 @@ def look_at_claim(
             moves = [np.abs(g * s).max(initial=0.0) for g, s in zip(gradient, scale, strict=True)]
             tiny = [NOTHING * np.fmax.reduce(moves) / s for s in scale]
         for k, (g, least) in enumerate(zip(gradient, tiny, strict=True)):
-            right, left = (np.array([near[k] for near in side]) for side in sides)
-            floor[k] = np.fmax(floor[k], _own_rounding(g, right, left, least))
+            right, left = (np.array([there[k] for there in side]) for side in sides)
+            most = MOST_ROUNDING if subject.spacing[k] <= EPS else np.inf
+            floor[k] = np.fmax(floor[k], _own_rounding(g, right, left, least, most))
     for name, g in zip(subject.names, gradient, strict=True):
         bad = np.flatnonzero(~np.isfinite(g))
         if len(bad):
@@ -152,6 +155,12 @@ def _jitter(first: Floats, second: Floats, eps: float) -> Floats:
     """Sums in another order each time (atomic additions) are rounding like any other."""
     gap, size = np.abs(second - first), np.abs(first).max(initial=0.0)
     return np.where(gap <= LAST_DIGITS * eps * size, 2.0 * gap, 0.0)
+
+
+def _beside(subject: Subject, t: float, way: Sequence[Floats]) -> list[Floats]:
+    """The point moved by t along a way, to numbers that f can be given."""
+    parts = zip(subject.point, way, subject.spacing, strict=True)
+    return [x + offset_on_grid(x, t * w, unit) for x, w, unit in parts]
 
 
 def _claims_near(subject: Subject, grad: object, at: Sequence[Floats]) -> tuple[Floats, ...]:
@@ -198,13 +207,16 @@ def _about_repeats(
     return findings
 
 
-def _own_rounding(gradient: Floats, right: Floats, left: Floats, tiny: Floats) -> Floats:
+def _own_rounding(
+    gradient: Floats, right: Floats, left: Floats, tiny: Floats, most: float
+) -> Floats:
     """The claim's own rounding, from its second differences on each side of x, (points, entries).
 
     Each side is taken by itself: at a kink right at x the gradient jumps between them, which is
     no rounding. One formula serves a tensor, so an entry's relative rounding is at least the
-    tensor's median; scatter of more than a hundredth is no rounding either, unless it is `tiny`: of
-    a gradient that is nothing but rounding (that of attention's key bias, which has no effect).
+    tensor's median; scatter of more than `most`, relative, is no rounding either, unless it is
+    `tiny`: of a gradient that is nothing but rounding (that of attention's key bias, which has no
+    effect).
     """
     weights = difference_weights(NEIGHBOURS, 2)
     with np.errstate(all="ignore"):
@@ -212,7 +224,7 @@ def _own_rounding(gradient: Floats, right: Floats, left: Floats, tiny: Floats) -
         sigma = np.sqrt(np.mean(np.square(moves), axis=0))
         # At an optimum the claim itself is 0, but not its terms nor its neighbours.
         size = np.fmax(np.abs(gradient), np.max(np.abs([*right, *left]), axis=0))
-        sigma = np.where((sigma <= 1e-2 * size) | (sigma <= tiny), sigma, 0.0)
+        sigma = np.where((sigma <= most * size) | (sigma <= tiny), sigma, 0.0)
         relative = np.where(size > 0.0, sigma / size, np.nan)
     typical = float(np.nanmedian(relative)) if np.isfinite(relative).any() else 0.0
     return np.nan_to_num(SIGMAS * np.fmax(sigma, typical * np.abs(gradient)))

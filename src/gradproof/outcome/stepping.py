@@ -43,7 +43,7 @@ def tabulate(
         plus = subject.at_entries(where, offsets).reshape(len(STEPS), count)
         minus = subject.at_entries(where, -offsets).reshape(len(STEPS), count)
         slopes = (0.5 * plus - 0.5 * minus) / np.array(STEPS)[:, None]
-        levels = np.fmax(trial.noise, floor(plus, minus))
+        levels = np.fmax(trial.noise, floor(plus, minus, unit=subject.value_spacing))
         if subject.exhausted is not None:
             return ()
         table = step_table(

@@ -276,3 +276,21 @@ def test_evaluations_are_counted_exactly_point_by_point() -> None:
     values(of)
     # Two ways were tried at three points each, and raised at the first.
     assert of.evaluations == calls - 2 + 3
+
+
+def test_a_direction_within_one_tensor_leaves_the_others_where_they_are() -> None:
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    one = subject(net, torch.ones(5, 3, dtype=torch.float64))
+    rng = np.random.default_rng(0)
+    lanes, offsets = np.arange(6), rng.normal(size=6)
+    with one.session():
+        for k in range(len(one.point)):
+            ways = [
+                rng.normal(size=(6, len(x))) if j == k else np.zeros((6, len(x)))
+                for j, x in enumerate(one.point)
+            ]
+            batched = one.along(ways, lanes, offsets, one.point)
+            moved = [x + offsets[:, None] * way for x, way in zip(one.point, ways, strict=True)]
+            assert batched == pytest.approx(one._one_by_one(moved), rel=1e-12, abs=1e-14)
+        nothing = [np.zeros((6, len(x))) for x in one.point]
+        assert one.along(nothing, lanes, offsets, one.point) == pytest.approx(one.value())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -106,10 +107,11 @@ class Batches:
         batch = [torch.as_tensor(index), torch.as_tensor(values), torch.as_tensor(values - before)]
         return self._run(lane, [b.to(own.device) for b in batch]) + self._shifts.get(tensor, 0.0)
 
-    def along(self, points: Sequence[Floats]) -> Floats:
-        """Values of f at points, one array (lanes, size) a tensor."""
-        tensors = self._function.tensors
-        shapes = self._function.shapes
+    def along(self, points: Sequence[Floats], still: Sequence[bool] | None = None) -> Floats:
+        """Values of f at points, one array (lanes, size) a tensor; some may be `still` at x."""
+        moves = [True] * len(points) if still is None else [not s for s in still]
+        tensors = [*compress(self._function.tensors, moves)]
+        shapes = compress(self._function.shapes, moves)
 
         def lane(*moved: Tensor) -> Tensor:
             values = {}
@@ -124,7 +126,7 @@ class Batches:
                 dtype=real_view(own.detach()).dtype,
                 device=own.device,
             )
-            for own, flat, shape in zip(tensors, points, shapes, strict=True)
+            for own, flat, shape in zip(tensors, compress(points, moves), shapes, strict=True)
         ]
         return self._run(lane, batch) + self._shifts.get(None, 0.0)
 
@@ -133,7 +135,7 @@ class Batches:
         written = sum(
             v.numel() * v.element_size() for v in values.values() if isinstance(v, Tensor)
         )
-        self._bytes[tensor] = mode.bytes + written
+        self._bytes[tensor] = max(mode.bytes + written, self._bytes.get(tensor, 0))
         return self._cotangent().contract(differentiable(result))
 
     def _run(self, lane: Callable[..., Tensor], batch: list[Tensor]) -> Floats:

@@ -156,7 +156,7 @@ class Function:
         """The tensors at another point, for one call."""
         try:
             for tensor, flat, shape in zip(self.tensors, point, self.shapes, strict=True):
-                values = torch.from_numpy(flat.reshape(shape))
+                values = torch.from_numpy(np.require(flat, requirements="W").reshape(shape))
                 real_view(tensor.detach()).copy_(values)
             yield
         finally:

@@ -117,16 +117,22 @@ class TorchSubject(Evaluator):
         self, directions: Sequence[Floats], lanes: Codes, offsets: Floats, base: Sequence[Floats]
     ) -> Floats:
         """Values at base + offset * direction (see `Subject`)."""
+        # A direction within one tensor leaves the others where they are.
+        pairs = zip(base, directions, self.point, strict=True)
+        still = [start is here and not way.any() for start, way, here in pairs]
 
         def points(chunk: Chunk) -> list[Floats]:
             which, steps = chunk
             moved = [
-                (start if start.ndim == 1 else start[lanes[which]])
+                np.broadcast_to(start, (len(which), len(start)))
+                if is_still
+                else (start if start.ndim == 1 else start[lanes[which]])
                 + steps[:, None] * way[lanes[which]]
-                for start, way in zip(base, directions, strict=True)
+                for start, way, is_still in zip(base, directions, still, strict=True)
             ]
             for tensor, held in self._held.items():
-                moved[tensor][:, held] = self.point[tensor][held]
+                if not still[tensor]:
+                    moved[tensor][:, held] = self.point[tensor][held]
             return moved
 
         def one(chunk: Chunk) -> Floats:
@@ -135,7 +141,7 @@ class TorchSubject(Evaluator):
         def many(chunk: Chunk) -> Floats:
             moved = points(chunk)
             return self._guarded_batch(
-                lambda: self._batches.along(moved),
+                lambda: self._batches.along(moved, still),
                 lambda count: self._one_by_one([flat[:count] for flat in moved]),
                 len(chunk[0]),
             )
@@ -144,7 +150,7 @@ class TorchSubject(Evaluator):
             if not self.can_afford(SETTLING):
                 return self.run(one, offsets, FEW)
             self._settle_along()
-        batched = self._batches.has_way(None)
+        batched = self._batches.has_way(None) and not all(still)
         return self.run(many if batched else one, offsets, self._batches.lanes(None))
 
     def has_claim(self, grad: object) -> bool:

@@ -18,8 +18,9 @@ help:
 demo: $(VENV)/.installed-demo
 	$(BIN)/gradproof demo
 
-# Two workers on two cores: BLAS threads of their own would only get in each other's way.
+# Two workers on two cores: threads of their own would only get in each other's way.
 test: export OPENBLAS_NUM_THREADS = 1
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed-dev
 	$(BIN)/pytest -n 2 --dist worksteal
 

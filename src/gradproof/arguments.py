@@ -6,6 +6,7 @@ import importlib.util
 import numbers
 import reprlib
 from collections.abc import Iterable, Mapping
+from typing import TypeGuard
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def validate_terms(terms: object) -> None:
 
 def validate_budget(max_evaluations: object, max_seconds: object) -> None:
     """Refuse budgets that are none."""
-    is_count = max_evaluations is None or (_is_integer(max_evaluations) and max_evaluations > 0)  # type: ignore[operator]
+    is_count = max_evaluations is None or (_is_integer(max_evaluations) and max_evaluations > 0)
     demand(is_count, "a positive integer or None", "max_evaluations", max_evaluations)
     is_time = max_seconds is None or (
         isinstance(max_seconds, numbers.Real)
@@ -86,5 +87,5 @@ def demand(holds: bool, expected: str, name: str, value: object) -> None:
         raise InputError(f"Expected {expected} but got {name}={reprlib.repr(value)}")
 
 
-def _is_integer(value: object) -> bool:
+def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -12,10 +12,15 @@ from gradproof.coverage.branches import clear_at
 from gradproof.coverage.climb import Clear, climb, ladders, look_again
 from gradproof.coverage.probe import Probes, probe, scales
 from gradproof.coverage.request import Numeric, Request
-from gradproof.diagnosis.preflight import Claim, Value, look_at_claim, look_at_value
+from gradproof.diagnosis.preflight import (
+    Claim,
+    Value,
+    least_noise,
+    look_at_claim,
+    look_at_value,
+)
 from gradproof.diagnosis.second_opinion import compare_modes
-from gradproof.numerics.noise import floor
-from gradproof.numerics.sampling import Floats, Lanes, Sampler
+from gradproof.numerics.sampling import SINGLE, Floats, Lanes, Sampler
 from gradproof.outcome.assemble import empty_report, make_report, with_findings
 from gradproof.outcome.budget import Lack, about_budget
 from gradproof.outcome.stepping import rows_of
@@ -26,8 +31,6 @@ from gradproof.subjects.base import Places, Subject
 
 #: Random directions that start a check.
 PROBES = 2
-#: Spacing of the coarsest numbers with which directions tell a wrong claim for certain: float32's.
-SINGLE = 2.0**-23
 #: Entries climbed again one by one when a probe contradicts what the pairs let pass.
 RECHECKED = 4096
 
@@ -90,8 +93,7 @@ def compare(
     steps = rows_of(settings.steps, subject, places)
     scale = scales(subject.point)
     probes = probe(subject, scale, claim.gradient, claim.rounding, value.value, PROBES, rng)
-    least = floor(np.array([value.value]), unit=subject.value_spacing)
-    noise = max(probes.noise, value.jitter, float(least[0]))
+    noise = max(probes.noise, least_noise(subject, value))
     request = request_of(subject, places, scale, claim.gradient, claim.rounding)
     sampler = sampler_of(subject, places)
 
@@ -165,6 +167,6 @@ def _about_probes(first: Probes, second: Probes, subject: Subject) -> list[Findi
         "numeric": tuple(float(n) for p in both for n in p.numeric),
         "error": tuple(float(e) for p in both for e in p.error),
     }
-    # In half precision a direction through kinks at the point may look smooth.
+    # With numbers coarser than float32's a direction through kinks at the point may look smooth.
     severity: Severity = "bug" if max(subject.spacing) <= SINGLE else "warning"
     return [Finding("not-drawn", message, severity=severity, evidence=evidence)]

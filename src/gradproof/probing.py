@@ -13,11 +13,10 @@ from gradproof.coverage.asking import request_of, sampler_of
 from gradproof.coverage.bisect import DENSE, Culprits, Piece, bisect, narrow
 from gradproof.coverage.certify import Certificate, certify
 from gradproof.coverage.climb import climb
-from gradproof.coverage.directions import SIGMAS, SINGLE, Line
+from gradproof.coverage.directions import SIGMAS, Line
 from gradproof.coverage.request import Numeric, Request
-from gradproof.diagnosis.preflight import Claim, Value
-from gradproof.numerics.noise import floor
-from gradproof.numerics.sampling import Floats
+from gradproof.diagnosis.preflight import Claim, Value, least_noise
+from gradproof.numerics.sampling import SINGLE, Floats
 from gradproof.outcome.assemble import make_report
 from gradproof.outcome.certified import with_certificate
 from gradproof.outcome.trial import Settings, Trial
@@ -83,8 +82,7 @@ def examine_by_probes(
     places = _places(found, rng)
     if last.contradiction is None:
         places = _with_small_ones(subject, places, last, found, settings)
-    least = floor(np.array([value.value]), unit=subject.value_spacing)
-    noise = max(first.noise, value.jitter, float(least[0]))
+    noise = max(first.noise, least_noise(subject, value))
     request, numeric, lacking = search.look_at(places, noise)
     trial = Trial(
         subject,

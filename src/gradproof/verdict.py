@@ -10,13 +10,10 @@ from numpy.typing import NDArray
 
 from gradproof.coverage.request import Numeric, Request, gap_beyond
 from gradproof.numerics.estimate import STATUSES, Status, code
-from gradproof.numerics.sampling import EPS, Floats
+from gradproof.numerics.sampling import EPS, SINGLE, Floats
 from gradproof.report.entries import VERDICTS
 from gradproof.report.model import Verdict
 
-#: A claim this close, relative, is right in its formula: what is left is single precision or a
-#: solver's tolerance inside. It is reported, but it is no bug.
-SINGLE = 2.0**-23
 #: An entry whose bar, times its own size, is this small against what f does has no effect, if none
 #: is claimed either.
 NEGLIGIBLE = 1e-6
@@ -102,6 +99,8 @@ def judge(
         is_silent = (numeric.value == 0.0) & (value == 0.0)
         unseen |= is_silent & (np.abs(request.claim) * request.wide <= SILENT)
         gap = np.abs(request.claim - numeric.value)
+        # So close a claim is right in its formula: what is left is single precision or a solver's
+        # tolerance inside. It is reported, but it is no bug.
         imprecise = (gap <= SINGLE * own) | _is_single(request, gap, beyond)
     verdict = np.full(len(bar), _MATCH, dtype=np.uint8)
     reason = np.full(len(bar), MATCHES, dtype=np.intp)

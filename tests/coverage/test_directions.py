@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gradproof.coverage.directions import SINGLE, Line, draw, sizes_of
+from gradproof.coverage.directions import Line, draw, sizes_of
+from gradproof.numerics.sampling import SINGLE
 from gradproof.subjects.numpy import ArraySubject
 
 Vector = npt.NDArray[np.float64]

@@ -15,6 +15,7 @@ import pytest
 from jax import lax
 from tests.full import check
 
+from gradproof import InputError
 from gradproof.report.model import Report
 
 W = np.random.default_rng(0).normal(size=(3, 4))
@@ -281,3 +282,18 @@ def test_variables_of_flax_are_a_tree() -> None:
     report = check(lambda v: net.apply(v, jnp.asarray(DATA)), variables)
     assert report.verdict == "pass", report.reason
     assert "params.layers_0.kernel" in report.tensors
+
+
+def test_a_function_of_numpys_arrays_that_returns_jaxs_needs_no_gradient() -> None:
+    assert check(lambda x: jnp.sum(jnp.sin(x)), np.ones(3)).verdict == "pass"
+
+
+def test_finding_out_what_a_function_returns_leaves_its_argument_as_it_is() -> None:
+    def doubles(x: Any) -> Any:
+        x *= 2.0
+        return np.sum(x)
+
+    x = np.ones(3)
+    with pytest.raises(InputError, match="grad=None"):
+        check(doubles, x)
+    assert x.tolist() == [1.0, 1.0, 1.0]

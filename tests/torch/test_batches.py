@@ -294,3 +294,11 @@ def test_a_direction_within_one_tensor_leaves_the_others_where_they_are() -> Non
             assert batched == pytest.approx(one._one_by_one(moved), rel=1e-12, abs=1e-14)
         nothing = [np.zeros((6, len(x))) for x in one.point]
         assert one.along(nothing, lanes, offsets, one.point) == pytest.approx(one.value())
+
+
+@pytest.mark.parametrize("budget", [60, 80, 90, 100, 110, 119, 130])
+def test_trying_a_large_batch_does_not_exceed_the_budget(budget: int) -> None:
+    x = torch.linspace(0.1, 1.0, 300, dtype=torch.float64)
+    report = gradproof.check(lambda x: x.sin().sum(), x, coverage="full", max_evaluations=budget)
+    assert report.evaluations <= budget
+    assert report.verdict == "inconclusive"

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradproof.coverage.directions import SIGMAS, SINGLE, Direction, Line
-from gradproof.numerics.sampling import Floats
+from gradproof.coverage.directions import SIGMAS, Direction, Line
+from gradproof.numerics.sampling import SINGLE, Floats
 
 #: More wrong pieces of one tensor than this at one level: the error is everywhere in it.
 DENSE = 6

@@ -60,7 +60,6 @@ class Certificate:
         limit: per tensor, the smallest relative error of its gradient (Euclidean norm, entries
             times their sizes) that would have been missed with a probability of alpha.
         negligible: per tensor, whether it has no effect on f to speak of, as claimed.
-        sizes: how far the directions move each entry.
         contradiction: a direction along which the claim is wrong, None if there is none.
         step: the step at which that was seen.
         noise: of f's values.
@@ -70,7 +69,6 @@ class Certificate:
     probes: tuple[Probe, ...]
     limit: Floats
     negligible: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    sizes: tuple[Floats, ...]
     contradiction: Direction | None
     step: float
     noise: float
@@ -124,7 +122,6 @@ def certify(
         probes=tuple(probes),
         limit=np.where(shares > 0.0, least / shares, np.inf),
         negligible=np.fmax(least, shares) <= NEGLIGIBLE * effect,
-        sizes=sizes,
         contradiction=contradiction,
         step=prober.step,
         noise=prober.noise,

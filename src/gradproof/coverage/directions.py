@@ -21,8 +21,6 @@ WIDE = 64.0
 TABLE = 2.0**-4
 #: Standard deviations of noise in a slope's bar.
 SIGMAS = 6.0
-#: A claim this close, relative, is right in its formula, and computed in single precision.
-SINGLE = 2.0**-23
 
 
 def sizes_of(scale: Sequence[Floats]) -> tuple[Floats, ...]:

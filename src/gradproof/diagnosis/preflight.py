@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradproof._errors import InputError
-from gradproof.numerics.noise import difference_weights
+from gradproof.numerics.noise import difference_weights, floor
 from gradproof.numerics.sampling import EPS, offset_on_grid
 from gradproof.report.model import Finding, Severity
 from gradproof.subjects.base import Floats, Subject
@@ -93,6 +93,11 @@ def look_at_value(subject: Subject) -> Value:
         findings.append(Finding("nondeterministic", message, None, severity, evidence))
         return Value(values[0], jitter, tuple(findings), not is_random, seconds)
     return Value(values[0], 0.0, tuple(findings), True, seconds)
+
+
+def least_noise(subject: Subject, value: Value) -> float:
+    """The noise that f has at least: what calls differ by, and half a spacing of its numbers."""
+    return max(value.jitter, float(floor(np.array([value.value]), unit=subject.value_spacing)[0]))
 
 
 def _about_randomness(subject: Subject, values: Sequence[float]) -> str:

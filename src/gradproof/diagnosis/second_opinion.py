@@ -15,13 +15,13 @@ import numpy as np
 
 from gradproof.diagnosis.preflight import Claim
 from gradproof.numerics.estimate import Estimate, Status, estimate
-from gradproof.numerics.sampling import Floats, Lanes
+from gradproof.numerics.sampling import SINGLE, Floats, Lanes
 from gradproof.report.model import Finding, Severity
 from gradproof.subjects.base import Subject
 
 #: Difference, relative to the sum of the magnitudes that are added up, that is rounding (single
 #: precision inside one of the rules is no bug); and the same in spacings of the claim's numbers.
-ROUNDING = 2.0**-23
+ROUNDING = SINGLE
 LAST_DIGITS = 1e3
 #: What rounding inside of f may hide, however small its value.
 SILENT = 1e-15

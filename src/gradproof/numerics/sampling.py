@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 Lanes = NDArray[np.intp]
 
 EPS = float(np.finfo(np.float64).eps)
+#: Relative spacing of float32's numbers.
+SINGLE = 2.0**-23
 TINY = float(np.finfo(np.float64).smallest_subnormal)
 #: The absolute spacing of float16 near 0: large enough to be met. (That of the other formats is
 #: 1e-40 or less.)

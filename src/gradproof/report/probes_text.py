@@ -10,6 +10,7 @@ from rich.text import Text
 
 from gradproof.report.model import ProbeRow, Report, TensorReport
 from gradproof.report.steps_text import (
+    VERDICT_STYLES,
     Column,
     Page,
     derivative_pair,
@@ -23,7 +24,6 @@ from gradproof.report.steps_text import (
 #: How many tensors and directions are listed, and how many when verbose.
 MOST_TENSORS = (40, 1000)
 MOST_PROBES = (8, 1000)
-_STYLES = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
 
 
 def limits(report: Report, page: Page) -> Iterator[RenderableType]:
@@ -43,7 +43,7 @@ def limits(report: Report, page: Page) -> Iterator[RenderableType]:
             page.name(t.name),
             Text("x".join(map(str, t.shape)) or "scalar"),
             Text(f"{t.size:,}"),
-            Text(t.verdict, _STYLES[t.verdict]),
+            Text(t.verdict, VERDICT_STYLES[t.verdict]),
             Text(number(t.detection_limit, 1) if math.isfinite(t.detection_limit) else "-"),
             Text(f"{t.checked:,}" if t.checked else "-"),
         ]

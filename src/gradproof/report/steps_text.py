@@ -32,6 +32,8 @@ _FOLDED_NAME = 32
 _GAP = 2
 # A line below the header and above the closing row; plain ASCII, so that it is safe everywhere.
 _LINES = Box("    \n    \n -- \n    \n -- \n    \n    \n    \n", ascii=True)
+#: Colours of the verdicts.
+VERDICT_STYLES = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
 _STYLES = {"good": "green", "fair": "green", "poor": "yellow", "bad": "bold red"}
 _LEGEND = (
     "In a word: norm(g-n)/norm(g+n) is good up to 1e-8, else poor (UFLDL expects about 1e-9); a "

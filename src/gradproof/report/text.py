@@ -14,6 +14,7 @@ from gradproof.report.entries import Entries
 from gradproof.report.model import Report, TensorReport
 from gradproof.report.probes_text import directions, limits
 from gradproof.report.steps_text import (
+    VERDICT_STYLES,
     Column,
     Page,
     derivative_pair,
@@ -37,9 +38,7 @@ MOST_NAMES = 4
 ROOMY = 100  # narrower than this, indices stand below the names
 
 _STYLES = {
-    "pass": "bold green",
-    "fail": "bold red",
-    "inconclusive": "bold yellow",
+    **VERDICT_STYLES,
     "bug": "bold red",
     "warning": "yellow",
     "info": "cyan",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -100,9 +101,12 @@ def _framework(f: object, arguments: object) -> Callable[..., Subject] | None:
 
 def _returns_jax(f: object, x: object, kwargs: Mapping[str, Any]) -> bool:
     jax = sys.modules["jax"]
-    arguments = x if type(x) is tuple else (x,)
+    if not callable(f):
+        return False
     try:
-        result = f(*arguments, **kwargs)  # type: ignore[operator]
+        # Copies: f may write to its arguments.
+        arguments, keywords = copy.deepcopy((x if type(x) is tuple else (x,), dict(kwargs)))
+        result = f(*arguments, **keywords)
     except Exception:  # whatever it is, the check itself will meet it
         return False
     return any(isinstance(leaf, jax.Array) for leaf in jax.tree_util.tree_leaves(result))

@@ -29,11 +29,11 @@ from gradproof.tree import entry_name
 
 #: Evaluations of a tensor's entries that are made one by one before a batch is tried.
 FEW = 8
-#: In tensors of so many entries and more, the batch that is tried is a larger one, of three times
-#: so many lanes: a rule for vmap may be wrong for large batches only.
+#: In tensors of so many entries and more, the batch that is tried is a larger one, so many
+#: times as large: a rule for vmap may be wrong for large batches only.
 MANY, MANY_LANES = 256, 11
-#: Evaluations that it takes to try batches, at most.
-SETTLING = 6
+#: Points at which a batch is compared with f itself: of one tensor, and of all together.
+TRIED, TRIED_ALONG = 3, 2
 #: How far entries are moved to try whether batches give f's values, relative to their scale.
 VISIBLE = 2.0**-5
 #: Rounding that is allowed for there, in units of the values' spacing.
@@ -147,7 +147,7 @@ class TorchSubject(Evaluator):
             )
 
         if not self._batches.is_settled(None):
-            if not self.can_afford(SETTLING):
+            if not self.can_afford(2 * TRIED_ALONG):
                 return self.run(one, offsets, FEW)
             self._settle_along()
         batched = self._batches.has_way(None) and not all(still)
@@ -165,6 +165,7 @@ class TorchSubject(Evaluator):
         """The gradient by autograd, or the one that `grad` claims (see `Subject`)."""
         if grad is None and self._disconnected is None:
             self._disconnected = self._find_disconnected()
+            # A call of its own: a backward that is right only at first shows in those that follow.
             gradient, _ = derived(self._function, self.cotangent)
             self._held = padding_rows(self._function.modules, self._function.tensors, gradient)
         with self._function.at(self.point if at is None else at):
@@ -336,21 +337,20 @@ class TorchSubject(Evaluator):
             )
 
         if not self._batches.is_settled(tensor):
-            if len(index) < FEW or not self.can_afford(SETTLING):
+            lanes = TRIED if len(self.point[tensor]) < MANY else TRIED * MANY_LANES
+            if len(index) < FEW or not self.can_afford(TRIED + lanes):
                 return self.run(one, moved, FEW)
-            self._settle_entries(
-                tensor, lanes=3 if len(self.point[tensor]) < MANY else 3 * MANY_LANES
-            )
+            self._settle_entries(tensor, lanes)
         batched = self._batches.has_way(tensor)
         return self.run(many if batched else one, moved, self._batches.lanes(tensor))
 
     def _settle_entries(self, tensor: int, lanes: int) -> None:
         flat = self.point[tensor]
-        index = self._rng.integers(len(flat), size=3)
+        index = self._rng.integers(len(flat), size=TRIED)
         scale = np.fmax(np.abs(flat[index]), np.sqrt(np.mean(flat**2))) + (not flat.any())
         moved = flat[index] + np.array([0.0, VISIBLE, -VISIBLE]) * scale
         plain = self._entries_one_by_one(tensor, index, moved)
-        self.evaluations += len(index) + lanes
+        self.evaluations += TRIED + lanes
         index, moved, plain = (np.resize(part, lanes) for part in (index, moved, plain))
         self._batches.settle(
             tensor,
@@ -363,7 +363,7 @@ class TorchSubject(Evaluator):
         pairs = zip(self.point, self._moves(), strict=True)
         points = [np.stack([flat, flat + move]) for flat, move in pairs]
         plain = self._one_by_one(points)
-        self.evaluations += 4
+        self.evaluations += 2 * TRIED_ALONG
         self._batches.settle(None, lambda way: self._batches.along(points), plain, self._blur(None))
 
     def _moves(self) -> list[Floats]:

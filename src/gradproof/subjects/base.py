@@ -35,6 +35,28 @@ class Places:
         return Places(self.tensor[where], self.index[where])
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part of f where it is really used: a layer, a custom function.
+
+    Attributes:
+        name: as its user knows it: `layer3.0.conv1`.
+        kind: what it is: `Conv2d`, `custom_vjp relu`.
+        inside: the name of the stage that it is a part of; None for one that is part of f alone.
+        tensors: the names of f's tensors that are tensors of this part too, by the names that they
+            have in it: {"weight": "layer3.0.conv1.weight"}. Its inputs are not among them.
+        open: makes the part a subject around the inputs that it has in f, contracted with the
+            cotangent that reaches it in f's own backward pass, and returns with it the `grad` that
+            claims what the part's own backward makes of that.
+    """
+
+    name: str
+    kind: str
+    inside: str | None
+    tensors: Mapping[str, str]
+    open: Callable[[], tuple[Subject, object]]
+
+
 class Subject(Protocol):
     """A scalar function of named tensors, around one point.
 
@@ -57,6 +79,8 @@ class Subject(Protocol):
         exhausted: which budget ran out, in a sentence; None as long as it lasts. What is asked for
             beyond it has the value NaN.
         refused: evaluations that were asked for beyond it.
+        constants: numbers that a gradient is often wrong by, with what they are: {"the batch
+            size": 32}.
     """
 
     names: tuple[str, ...]
@@ -70,6 +94,7 @@ class Subject(Protocol):
     evaluations: int
     on_progress: Callable[[int], None]
     budget: Budget
+    constants: Mapping[str, float]
 
     @property
     def exhausted(self) -> str | None:
@@ -132,6 +157,13 @@ class Subject(Protocol):
 
     def forward_slope(self, direction: Sequence[Floats]) -> float | None:
         """The derivative along a direction by forward-mode differentiation, where there is one."""
+        ...
+
+    def stages(self, grad: object) -> Sequence[Stage]:
+        """The parts of f that have a backward pass of their own, in the order of the forward one.
+
+        Empty where they are not known, or where `grad` is not made by them.
+        """
         ...
 
     def crossings_along(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gradproof._errors import InputError
-from gradproof.subjects.base import Codes, Floats
+from gradproof.subjects.base import Codes, Floats, Stage
 from gradproof.subjects.budget import Budget
 
 #: Positions of some evaluations, and their offsets.
@@ -25,6 +25,7 @@ class Evaluator:
         on_progress: called with the evaluations made so far.
         again: evaluations that a chunk took beyond its own, appended to in whatever thread the
             engine uses.
+        constants: numbers that a gradient is often wrong by (see `Subject`).
     """
 
     def __init__(self, engine: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]):
@@ -32,6 +33,7 @@ class Evaluator:
         self.on_progress: Callable[[int], None] = lambda done: None
         self.again: list[int] = []
         self.budget = Budget()
+        self.constants: Mapping[str, float] = {}
         self._engine = engine
 
     @property
@@ -43,6 +45,10 @@ class Evaluator:
     def refused(self) -> int:
         """Evaluations that were asked for in vain (see `Budget`)."""
         return self.budget.refused
+
+    def stages(self, grad: object) -> Sequence[Stage]:
+        """Parts of f with a backward of their own: none are known (see `Subject`)."""
+        return ()
 
     def can_afford(self, count: int) -> bool:
         """Whether the budget suffices for `count` more evaluations."""

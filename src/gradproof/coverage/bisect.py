@@ -90,12 +90,12 @@ def bisect(
     while open_:
         pairs = [_halves(node) for node in open_]
         halves = [half for pair in pairs for half in pair if _size(half)]
-        gaps = dict(zip(halves, _gaps(line, halves, direction, step, noise), strict=True))
+        found = dict(zip(halves, gaps(line, halves, direction, step, noise), strict=True))
         if line.subject.exhausted is not None:
             break
         following: list[Node] = []
         for node, pair in zip(open_, pairs, strict=True):
-            wrong = [half for half in pair if gaps.get(half, 0.0) != 0.0]
+            wrong = [half for half in pair if found.get(half, 0.0) != 0.0]
             following += wrong
             if not wrong and isinstance(node, Piece):
                 lost.append(node)
@@ -106,7 +106,7 @@ def bisect(
             elif len(pieces) <= DENSE:
                 entries += [p for p in pieces if len(p) == 1]
                 open_ += [p for p in pieces if len(p) > 1]
-            elif _is_single_precision(line, pieces, gaps, direction):
+            elif _is_single_precision(line, pieces, found, direction):
                 imprecise.append(tensor)
             else:
                 dense += pieces
@@ -128,11 +128,41 @@ def narrow(
     """
     while len(piece) > 1:
         halves = [half for half in _halves(piece) if isinstance(half, Piece)]
-        gaps = _gaps(line, halves, direction, step, noise)
-        if line.subject.exhausted is not None or not np.any(gaps):
+        found = gaps(line, halves, direction, step, noise)
+        if line.subject.exhausted is not None or not np.any(found):
             return None
-        piece = halves[int(np.argmax(np.abs(gaps)))]
+        piece = halves[int(np.argmax(np.abs(found)))]
     return piece
+
+
+def gaps(
+    line: Line, nodes: Sequence[Node], direction: Direction, step: float, noise: float
+) -> Floats:
+    """Claim less difference along the direction, confined to each node; 0 where they agree.
+
+    Args:
+        line: the function and its claimed gradient.
+        nodes: parts of the direction.
+        direction: any.
+        step: the first step along it; shorter ones follow where claim and difference disagree.
+        noise: of f's values.
+    """
+    gap, bar = _look(line, nodes, direction, step, noise)
+    result, last = np.zeros(len(nodes)), gap.copy()
+    open_ = np.flatnonzero(~(np.abs(gap) <= VISIBLE * bar))
+    for _ in range(TIMES):
+        if len(open_) == 0:
+            break
+        step *= SHORTER
+        shorter, wider = _look(line, [nodes[i] for i in open_.tolist()], direction, step, noise)
+        is_same = np.abs(shorter - gap[open_]) <= bar[open_] + wider
+        is_visible = ~(np.abs(shorter) <= VISIBLE * wider)
+        is_steady = is_visible & (np.abs(shorter - last[open_]) <= STEADY * np.abs(shorter))
+        wrong = is_same | is_steady
+        result[open_[wrong]] = np.where(is_same, gap[open_], shorter)[wrong]
+        last[open_] = shorter
+        open_ = open_[~wrong & is_visible]
+    return result
 
 
 def tree_of(names: Sequence[str], sizes: Sequence[int]) -> Node:
@@ -189,34 +219,12 @@ def _by_tensor(nodes: Sequence[Node]) -> dict[int | None, list[Piece]]:
 
 
 def _is_single_precision(
-    line: Line, pieces: list[Piece], gaps: dict[Node, float], direction: Direction
+    line: Line, pieces: list[Piece], found: dict[Node, float], direction: Direction
 ) -> bool:
     """Whether pieces are off by no more than a gradient in single precision may be."""
     share = line.share(_confined(direction, tuple(pieces)))
-    gap = float(np.linalg.norm([gaps[piece] for piece in pieces]))
+    gap = float(np.linalg.norm([found[piece] for piece in pieces]))
     return gap <= SIGMAS * SINGLE * share
-
-
-def _gaps(
-    line: Line, nodes: Sequence[Node], direction: Direction, step: float, noise: float
-) -> Floats:
-    """Claim less difference along the direction, confined to each node; 0 where they agree."""
-    gap, bar = _look(line, nodes, direction, step, noise)
-    result, last = np.zeros(len(nodes)), gap.copy()
-    open_ = np.flatnonzero(~(np.abs(gap) <= VISIBLE * bar))
-    for _ in range(TIMES):
-        if len(open_) == 0:
-            break
-        step *= SHORTER
-        shorter, wider = _look(line, [nodes[i] for i in open_.tolist()], direction, step, noise)
-        is_same = np.abs(shorter - gap[open_]) <= bar[open_] + wider
-        is_visible = ~(np.abs(shorter) <= VISIBLE * wider)
-        is_steady = is_visible & (np.abs(shorter - last[open_]) <= STEADY * np.abs(shorter))
-        wrong = is_same | is_steady
-        result[open_[wrong]] = np.where(is_same, gap[open_], shorter)[wrong]
-        last[open_] = shorter
-        open_ = open_[~wrong & is_visible]
-    return result
 
 
 def _look(

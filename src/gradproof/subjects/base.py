@@ -97,6 +97,11 @@ class Subject(Protocol):
     constants: Mapping[str, float]
 
     @property
+    def weights(self) -> tuple[Floats, ...]:
+        """The cotangent, one flat array for each output."""
+        ...
+
+    @property
     def exhausted(self) -> str | None:
         """Which budget ran out."""
         ...

@@ -168,6 +168,11 @@ class ArraySubject(Evaluator):
         """An entry as one writes it: `conv1.weight[3, 0, 2, 1]`."""
         return entry_name(self.names[tensor], self.shapes[tensor], index)
 
+    @property
+    def weights(self) -> tuple[Floats, ...]:
+        """The cotangent, flat."""
+        return (self.cotangent.ravel(),)
+
     def session(self) -> AbstractContextManager[None]:
         """Nothing needs to be set up or put back: f gets copies."""
         return nullcontext()

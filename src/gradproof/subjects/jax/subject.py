@@ -75,6 +75,11 @@ class JaxSubject(Evaluator):
         self._branches: Branches | None = None
 
     @property
+    def weights(self) -> tuple[Floats, ...]:
+        """The cotangent, one flat array for each output."""
+        return self._outputs.weights
+
+    @property
     def cotangent(self) -> Any:
         """What f's value is contracted with: a flat array for each output."""
         return self._outputs.weights

@@ -93,6 +93,11 @@ class TorchSubject(Evaluator):
         self._rng = np.random.default_rng(seed)
         self._here: Branches | None = None
 
+    @property
+    def weights(self) -> tuple[Floats, ...]:
+        """The cotangent, one flat array for each output."""
+        return tuple(weight.ravel() for weight in self.cotangent.weights.values())
+
     def session(self) -> AbstractContextManager[None]:
         """Random numbers, default dtype, reduced precision and grad mode are put back."""
         return surroundings(is_double=self._function.is_promoted)

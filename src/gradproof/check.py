@@ -56,6 +56,7 @@ def check(
     kwargs: Mapping[str, Any] = MappingProxyType({}),
     loss: Callable[[Any], Any] | None = None,
     promote: bool = True,
+    known: Mapping[str, Any] = MappingProxyType({}),
 ) -> Report:
     """Compare the gradient that is claimed for `f` at `x` with numerical derivatives.
 
@@ -104,6 +105,8 @@ def check(
         loss: a function of what `f` returns, for PyTorch and JAX; without it, and without
             `cotangent`, every output is given a random weight.
         promote: whether to check in double precision, on copies, what came in less.
+        known: what a wrong gradient may be explained by: numbers, `{"the learning rate": 0.1}`, and
+            gradients as `grad` may be given, `{"the previous batch's gradient": g}`.
 
     Raises:
         InputError: an argument cannot be used; the message names it.
@@ -127,6 +130,7 @@ def check(
     validate(settings)
     demand(isinstance(promote, bool), "a bool", "promote", promote)
     validate_budget(max_evaluations, max_seconds)
+    demand(isinstance(known, Mapping), "a dict of numbers and gradients", "known", known)
     budget = Budget(max_evaluations, max_seconds)
     is_limited = max_evaluations is not None or max_seconds is not None
     rng = np.random.default_rng(seed)
@@ -164,7 +168,7 @@ def check(
         advice = advice_on(plan, settings, has_budget=is_limited)
         with progress_bar(progress, "; ".join([str(plan), *(a.message for a in advice)])) as tell:
             budget.on_progress = lambda done: tell(done, plan.evaluations)
-            report = examine(subject, grad, settings, rng, value)
+            report = examine(subject, grad, settings, rng, value, known)
             parts = check_terms(terms, make, grad, subject, settings, rng)
     if parts:
         report = with_terms(report, parts)

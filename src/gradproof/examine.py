@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from gradproof.diagnosis.preflight import (
     look_at_value,
 )
 from gradproof.diagnosis.second_opinion import compare_modes
+from gradproof.explaining import explained
 from gradproof.numerics.sampling import SINGLE, Floats, Lanes, Sampler
 from gradproof.outcome.assemble import empty_report, make_report, with_findings
 from gradproof.outcome.budget import Lack, about_budget
@@ -41,6 +43,7 @@ def examine(
     settings: Settings,
     rng: np.random.Generator,
     value: Value | None = None,
+    known: Mapping[str, object] | None = None,
 ) -> Report:
     """Compare what `grad` claims with the subject's numerical derivatives.
 
@@ -50,6 +53,7 @@ def examine(
         settings: what the caller asked for.
         rng: for directions.
         value: what the pre-flight said of the function's value, where there has been one.
+        known: what an error may be explained by; None where no explanation is wanted.
     """
     if value is None:
         value = look_at_value(subject)
@@ -61,6 +65,8 @@ def examine(
         report = examine_by_probes(subject, value, claim, scale, settings, rng)
     else:
         report = compare(subject, value, claim, places_of(subject, settings), settings, rng)
+    if known is not None:
+        report = explained(report, subject, claim, grad, settings, known, rng)
     # Drawn last, so that what was found before does not depend on it.
     more = compare_modes(subject, claim, scale, rng) if grad is None else []
     if subject.exhausted is not None and not any(f.kind == "budget" for f in report.findings):

@@ -89,7 +89,8 @@ def _tensor(
     verdict, reason = _judged(tensor, certificate, k, is_dense, settings, is_cut_short)
     if verdict == "fail" and not is_dense:
         reason = f"{located}: {reason.partition(': ')[2]}"
-    return replace(tensor, verdict=verdict, reason=reason, detection_limit=limit)
+    located = tensor.located or (not is_dense and certificate.contradiction is None)
+    return replace(tensor, verdict=verdict, reason=reason, detection_limit=limit, located=located)
 
 
 def _judged(

@@ -77,6 +77,7 @@ def tensor_report(
         sign_mismatches=agreement.sign_mismatches(analytic, numeric),
         worst=smooth.worst(1)[0] if len(smooth) else None,
         customary=tuple(customary),
+        located=len(entries) == int(np.prod(shape, dtype=np.intp)),
     )
 
 

@@ -135,7 +135,8 @@ class TensorReport:
     `counts` maps each entry verdict (match, mismatch, kink, unresolved) to a number of entries.
     `detection_limit` is the smallest relative error of this tensor's gradient, in the Euclidean
     norm, that would not have been lost: over the entries checked, within their error bars; with
-    coverage `probe` over all entries, at the report's `confidence`.
+    coverage `probe` over all entries, at the report's `confidence`. `located` says whether all
+    entries that are wrong are among those checked.
     """
 
     name: str
@@ -153,6 +154,7 @@ class TensorReport:
     sign_mismatches: int
     worst: Entry | None
     customary: tuple[Customary, ...] = ()
+    located: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,180 @@
+"""Where the error of a gradient enters: the parts of f whose own backward pass is wrong.
+
+A wrong backward pass spoils what all layers below it get, so that most of the tensors that fail are
+only victims. Each part's own vector-Jacobian product is therefore compared with its own values,
+around the inputs that it has in f: whatever cotangent reaches it, wrong as it may be, is as good as
+any other for that. A part costs a pair of evaluations of its own, and one gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gradproof.coverage.bisect import gaps, tree_of
+from gradproof.coverage.directions import Line, draw, sizes_of
+from gradproof.coverage.probe import scales
+from gradproof.numerics.noise import floor
+from gradproof.numerics.sampling import EPS, Floats
+from gradproof.report.model import Report
+from gradproof.subjects.base import Stage, Subject
+
+#: The first step along a random direction, in units of the entries' sizes.
+STEP = 2.0**-7
+#: A part's claim may be off by so many units of its numbers' spacing and still be right: whether it
+#: is, is not decided here.
+ROUNDING = 64.0
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A part of f whose own backward pass is wrong.
+
+    Attributes:
+        stage: the part.
+        position: in the order of the forward pass.
+        subject: the part around its inputs.
+        grad: its claim.
+        report: on the part by itself.
+    """
+
+    stage: Stage
+    position: int
+    subject: Subject
+    grad: object
+    report: Report
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        """The part's own tensors whose gradients are wrong."""
+        return tuple(n for n, t in self.report.tensors.items() if t.verdict == "fail")
+
+    @property
+    def spoils(self) -> bool:
+        """Whether what the parts before it get is wrong."""
+        return any(name not in self.stage.tensors for name in self.wrong)
+
+    def whole(self, name: str) -> str | None:
+        """The name in f of one of the part's tensors; None for an input."""
+        return self.stage.tensors.get(name)
+
+
+#: Judges a part that a first look found suspicious.
+Judge = Callable[[Subject, object], Report | None]
+
+
+def localise(
+    stages: Sequence[Stage], failing: Sequence[str], judge: Judge, rng: np.random.Generator
+) -> tuple[Origin, ...]:
+    """The parts where errors enter, in the order of the forward pass.
+
+    Parts that contain others are looked at where none of those is wrong and some tensor's error
+    has not been explained.
+
+    Args:
+        stages: the parts, in the order of the forward pass.
+        failing: names of f's tensors whose gradients are wrong.
+        judge: says whether a part is wrong.
+        rng: for directions.
+    """
+    position = {stage.name: i for i, stage in enumerate(stages)}
+    origins: list[Origin] = []
+    for level in _levels(stages):
+        if origins and not unexplained(failing, origins, stages):
+            break
+        for stage in level:
+            if any(_is_within(o.stage, stage.name, stages) for o in origins):
+                continue
+            report, subject, grad = _look(stage, judge, rng)
+            if report is not None and report.verdict == "fail":
+                origins.append(Origin(stage, position[stage.name], subject, grad, report))
+    return tuple(sorted(origins, key=lambda origin: origin.position))
+
+
+def unexplained(
+    failing: Sequence[str], origins: Sequence[Origin], stages: Sequence[Stage]
+) -> list[str]:
+    """The failing tensors that no origin accounts for."""
+    own = {origin.whole(name) for origin in origins for name in origin.wrong}
+    spoiled = set(victims(failing, origins, stages))
+    return [name for name in failing if name not in own and name not in spoiled]
+
+
+def victims(
+    failing: Sequence[str], origins: Sequence[Origin], stages: Sequence[Stage]
+) -> list[str]:
+    """The failing tensors that are wrong only because of what a later part hands down."""
+    own = {origin.whole(name) for origin in origins for name in origin.wrong}
+    latest = max((o.position for o in origins if o.spoils), default=-1)
+    first = _first_use(stages)
+    return [n for n in failing if n not in own and first.get(n, -1) < latest]
+
+
+def _first_use(stages: Sequence[Stage]) -> Mapping[str, int]:
+    """Per tensor of f, the first part that has it; parts of parts count."""
+    outer = {stage.inside for stage in stages}
+    uses: dict[str, int] = {}
+    for i, stage in enumerate(stages):
+        if stage.name not in outer:
+            for name in stage.tensors.values():
+                uses.setdefault(name, i)
+    return uses
+
+
+def _levels(stages: Sequence[Stage]) -> Iterator[list[Stage]]:
+    """Parts without parts first, then those around them, the innermost first.
+
+    Single equations without a rule of their own come last.
+    """
+    outer = {stage.inside for stage in stages}
+    named = {stage.name: stage for stage in stages}
+
+    def depth(stage: Stage) -> int:
+        return 0 if stage.inside is None else 1 + depth(named[stage.inside])
+
+    plain = [stage for stage in stages if stage.kind.startswith("equation")]
+    parts = [stage for stage in stages if not stage.kind.startswith("equation")]
+    yield [stage for stage in parts if stage.name not in outer]
+    around = [stage for stage in parts if stage.name in outer]
+    for level in sorted({depth(stage) for stage in around}, reverse=True):
+        yield [stage for stage in around if depth(stage) == level]
+    yield plain
+
+
+def _is_within(stage: Stage, name: str, stages: Sequence[Stage]) -> bool:
+    """Whether a part is that of this name, or inside of it."""
+    named = {each.name: each for each in stages}
+    inner: Stage | None = stage
+    while inner is not None:
+        if inner.name == name:
+            return True
+        inner = None if inner.inside is None else named[inner.inside]
+    return False
+
+
+def _look(
+    stage: Stage, judge: Judge, rng: np.random.Generator
+) -> tuple[Report | None, Subject, object]:
+    """A pair of evaluations; where they contradict the claim the part is judged."""
+    subject, grad = stage.open()
+    with subject.session():
+        report = judge(subject, grad) if _is_suspicious(subject, grad, rng) else None
+    return report, subject, grad
+
+
+@np.errstate(all="ignore")
+def _is_suspicious(subject: Subject, grad: object, rng: np.random.Generator) -> bool:
+    """Whether claim and values disagree along a random direction over all of a part's tensors."""
+    sizes = [len(x) for x in subject.point]
+    value = subject.value()
+    if not any(sizes) or not np.isfinite(value):
+        return False
+    gradient = subject.claims(grad)
+    unit = ROUNDING * max(EPS, subject.claim_spacing, *subject.spacing)
+    rounding: list[Floats] = [unit * np.abs(g) for g in gradient]
+    line = Line(subject, gradient, rounding, value)
+    direction = draw(sizes_of(scales(subject.point)), rng)
+    noise = float(floor(np.array([value]), unit=subject.value_spacing)[0])
+    return bool(gaps(line, [tree_of(subject.names, sizes)], direction, STEP, noise)[0] != 0.0)

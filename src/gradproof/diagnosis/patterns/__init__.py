@@ -1,0 +1,1 @@
+"""What kind of mistake made a gradient wrong."""

@@ -22,6 +22,7 @@ from gradproof.arguments import (
 from gradproof.diagnosis.preflight import look_at_value
 from gradproof.engines import Engine, serial
 from gradproof.examine import examine
+from gradproof.explaining import causes_of, with_causes
 from gradproof.outcome.assemble import with_findings
 from gradproof.outcome.trial import Settings
 from gradproof.planning import advice_on, plan_of
@@ -168,12 +169,16 @@ def check(
         advice = advice_on(plan, settings, has_budget=is_limited)
         with progress_bar(progress, "; ".join([str(plan), *(a.message for a in advice)])) as tell:
             budget.on_progress = lambda done: tell(done, plan.evaluations)
-            report = examine(subject, grad, settings, rng, value, known)
+            whole = examine(subject, grad, settings, rng, value)
             parts = check_terms(terms, make, grad, subject, settings, rng)
+            causes = causes_of(whole, parts, settings, known, rng)
+    report = whole.report
+    evaluations = sum(one.subject.evaluations for one in (whole, *parts.values()))
     if parts:
-        report = with_terms(report, parts)
-    report = with_findings(report, advice)
-    return replace(report, seconds=time.perf_counter() - started, plan=plan)
+        report = with_terms(report, {name: part.report for name, part in parts.items()})
+    report = with_causes(with_findings(report, advice), causes)
+    seconds = time.perf_counter() - started
+    return replace(report, evaluations=evaluations, seconds=seconds, plan=plan)
 
 
 def assert_gradients(f: Callable[..., Any], x: Any, grad: Any = None, **options: Any) -> Report:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +20,6 @@ from gradproof.diagnosis.preflight import (
     look_at_value,
 )
 from gradproof.diagnosis.second_opinion import compare_modes
-from gradproof.explaining import explained
 from gradproof.numerics.sampling import SINGLE, Floats, Lanes, Sampler
 from gradproof.outcome.assemble import empty_report, make_report, with_findings
 from gradproof.outcome.budget import Lack, about_budget
@@ -37,14 +35,26 @@ PROBES = 2
 RECHECKED = 4096
 
 
+@dataclass(frozen=True)
+class Examined:
+    """A function, the gradient claimed for it, and the report on that.
+
+    `claim` is what `grad` claims; None where f has no usable value.
+    """
+
+    subject: Subject
+    grad: object
+    claim: Claim | None
+    report: Report
+
+
 def examine(
     subject: Subject,
     grad: object,
     settings: Settings,
     rng: np.random.Generator,
     value: Value | None = None,
-    known: Mapping[str, object] | None = None,
-) -> Report:
+) -> Examined:
     """Compare what `grad` claims with the subject's numerical derivatives.
 
     Args:
@@ -53,25 +63,23 @@ def examine(
         settings: what the caller asked for.
         rng: for directions.
         value: what the pre-flight said of the function's value, where there has been one.
-        known: what an error may be explained by; None where no explanation is wanted.
     """
     if value is None:
         value = look_at_value(subject)
     if not value.is_usable:
-        return empty_report(subject, settings, value)
+        return Examined(subject, grad, None, empty_report(subject, settings, value))
     scale = scales(subject.point)
     claim = look_at_claim(subject, grad, scale, rng)
     if settings.coverage == "probe":
         report = examine_by_probes(subject, value, claim, scale, settings, rng)
     else:
         report = compare(subject, value, claim, places_of(subject, settings), settings, rng)
-    if known is not None:
-        report = explained(report, subject, claim, grad, settings, known, rng)
     # Drawn last, so that what was found before does not depend on it.
     more = compare_modes(subject, claim, scale, rng) if grad is None else []
     if subject.exhausted is not None and not any(f.kind == "budget" for f in report.findings):
         more.append(about_budget(subject, Lack.OF_EXTRAS))
-    return replace(with_findings(report, more), evaluations=subject.evaluations)
+    report = replace(with_findings(report, more), evaluations=subject.evaluations)
+    return Examined(subject, grad, claim, report)
 
 
 @np.errstate(all="ignore")

@@ -4,71 +4,90 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 
 import numpy as np
 
 from gradproof.coverage.probe import scales
 from gradproof.diagnosis.localise import Origin, localise, unexplained, victims
 from gradproof.diagnosis.patterns.explain import Explanation
-from gradproof.diagnosis.preflight import Claim, look_at_claim, look_at_value
+from gradproof.diagnosis.preflight import look_at_claim, look_at_value
 from gradproof.diagnosis.reasons import Case, reason
+from gradproof.examine import Examined
 from gradproof.numerics.sampling import Floats
+from gradproof.outcome.budget import Lack, about_budget
 from gradproof.outcome.trial import Settings
 from gradproof.probing import examine_by_probes
 from gradproof.report.model import Finding, Report
 from gradproof.subjects.base import Stage, Subject
 
 #: Evaluations that evidence may take, of all tensors together; an entry takes four.
-EVIDENCE, EACH = 1024, 4
+EVIDENCE, EACH = 512, 4
 #: Entries looked at for a tensor's explanation, besides those in the report.
 LEAST, MOST = 16, 128
 #: Tensors that are explained each by itself.
-TENSORS = 12
+TENSORS = 8
 #: Victims that are named.
 NAMED = 4
 
 
-def explained(
-    report: Report,
-    subject: Subject,
-    claim: Claim,
-    grad: object,
+def causes_of(
+    whole: Examined,
+    parts: Mapping[str, Examined],
     settings: Settings,
     known: Mapping[str, object],
     rng: np.random.Generator,
-) -> Report:
-    """The report with findings that say what is wrong, if anything is.
+) -> list[Finding]:
+    """What is wrong, if anything is; the causes nearest to f's value first.
 
     Args:
-        report: on the function.
-        subject: the function.
-        claim: its gradient.
-        grad: what claims it.
+        whole: the function.
+        parts: the terms that it is the sum of. Where some fail, errors are looked for in those.
         settings: what the caller asked for.
         known: numbers, and gradients in x's structure, that an error may be made of.
         rng: for entries and directions.
     """
-    failing = [name for name, tensor in report.tensors.items() if tensor.verdict == "fail"]
+    subject = whole.subject
+    failing = _failing(whole)
+    wrong = {name: part for name, part in parts.items() if _failing(part)}
+    for part in wrong.values():
+        failing += [name for name in _failing(part) if name not in failing]
     if not failing or subject.exhausted is not None:
-        return report
-    stages = subject.stages(grad)
+        return []
 
     def judge(part: Subject, grad: object) -> Report | None:
         return _examined(part, grad, settings, rng)
 
-    origins = localise(stages, failing, judge, rng)
+    stages = subject.stages(whole.grad)
+    origins = localise(stages, failing, judge, subject.budget, rng)
     findings = [
         finding
         for origin in reversed(origins)
         for finding in _about_origin(origin, failing, origins, stages, subject.constants, rng)
     ]
     left = unexplained(failing, origins, stages)
-    case = _case(subject, claim, report, known)
-    findings += _about_tensors(case, left, rng)
-    if subject.exhausted is not None and not findings:
-        return report
-    reason = report.reason if not findings else f"{findings[0].message}"
-    return replace(report, findings=(*report.findings, *findings), reason=reason)
+    for name, one in (wrong or {"": whole}).items():
+        case = _case(one, known)
+        where = f"in the term {name}, " if name else ""
+        findings += _about_tensors(
+            case, [tensor for tensor in _failing(one) if tensor in left], where, rng
+        )
+    if subject.exhausted is not None:
+        findings.append(about_budget(subject, Lack.OF_EXTRAS))
+    return findings
+
+
+def with_causes(report: Report, causes: Sequence[Finding]) -> Report:
+    """The report with the causes of its failure; one that explains something is the reason."""
+    telling = [
+        cause for cause in causes if cause.kind != "unexplained" or "layer" in cause.evidence
+    ]
+    reason = telling[0].message if telling else report.reason
+    return replace(report, findings=(*report.findings, *causes), reason=reason)
+
+
+def _failing(one: Examined) -> list[str]:
+    return [name for name, tensor in one.report.tensors.items() if tensor.verdict == "fail"]
 
 
 def _examined(
@@ -116,34 +135,39 @@ def _about_origin(
             yield Finding(found.kind, message, whole, "bug", evidence)
 
 
-def _about_tensors(case: Case, names: Sequence[str], rng: np.random.Generator) -> Iterator[Finding]:
+def _about_tensors(
+    case: Case, names: Sequence[str], where: str, rng: np.random.Generator
+) -> Iterator[Finding]:
     """One finding for each tensor, or for several that are wrong in the same way."""
     chosen = names[:TENSORS]
     entries = int(np.clip(EVIDENCE // (EACH * max(len(chosen), 1)), LEAST, MOST))
-    alike: dict[tuple[str, str], list[tuple[str, Explanation]]] = {}
+    alike: dict[object, list[tuple[str, Explanation]]] = {}
     for name in chosen:
         found = reason(case, name, entries, rng)
         if case.subject.exhausted is not None:
             break
-        alike.setdefault((found.kind, found.message.replace(name, "")), []).append((name, found))
-    for (kind, _), some in alike.items():
+        alike.setdefault(_likeness(found), []).append((name, found))
+    for some in alike.values():
         name, found = some[0]
         concerned = [each for each, _ in some]
         evidence = {"tensors": tuple(concerned), **found.evidence}
-        yield Finding(kind, f"{_listed(concerned)}: {found.message}", name, "bug", evidence)
+        message = f"{where}{_listed(concerned)}: {found.message}"
+        yield Finding(found.kind, message, name, "bug", evidence)
 
 
-def _case(subject: Subject, claim: Claim, report: Report, known: Mapping[str, object]) -> Case:
-    numbers = {what: float(n) for what, n in known.items() if isinstance(n, (int, float))}
+def _likeness(found: Explanation) -> object:
+    """What explanations of several tensors have in common if they are one mistake."""
+    number = found.evidence.get("ratio", found.evidence.get("coefficient"))
+    return found.kind, f"{number:.6g}" if isinstance(number, float) else None
+
+
+def _case(one: Examined, known: Mapping[str, object]) -> Case:
+    subject, claim = one.subject, one.claim
+    assert claim is not None, "a tensor fails only where there was a claim"
+    numbers = {what: float(n) for what, n in known.items() if isinstance(n, Real)}
     arrays = {what: subject.claims(g) for what, g in known.items() if what not in numbers}
-    return Case(
-        subject,
-        claim.gradient,
-        claim.rounding,
-        report,
-        arrays,
-        {**subject.constants, **numbers},
-    )
+    constants = {**subject.constants, **numbers}
+    return Case(subject, claim.gradient, claim.rounding, one.report, arrays, constants)
 
 
 def _rounding(part: Subject, gradient: Sequence[Floats]) -> list[Floats]:

@@ -14,7 +14,7 @@ from gradproof.coverage.asking import request_of, sampler_of
 from gradproof.coverage.climb import ladders
 from gradproof.coverage.probe import scales
 from gradproof.diagnosis.preflight import Claim, look_at_claim, look_at_value
-from gradproof.examine import compare, examine, places_of
+from gradproof.examine import Examined, compare, examine, places_of
 from gradproof.numerics.estimate import Status, code
 from gradproof.numerics.extrapolation import SIGMAS
 from gradproof.numerics.sampling import Floats
@@ -42,8 +42,8 @@ def check_terms(
     whole: Subject,
     settings: Settings,
     rng: np.random.Generator,
-) -> dict[str, Report]:
-    """A report on each term. The rules of thumb are for the whole alone."""
+) -> dict[str, Examined]:
+    """What is found of each term. The rules of thumb are for the whole alone."""
     plain = replace(settings, customary=(), steps=None)
     pieces = {name: _piece(name, term, make, whole) for name, term in terms.items()}
     return {name: _check_term(name, terms, pieces, grad, plain, rng) for name in terms}
@@ -73,7 +73,7 @@ def _check_term(
     grad: Any,
     settings: Settings,
     rng: np.random.Generator,
-) -> Report:
+) -> Examined:
     """A term against its own gradient, or against what `grad` leaves for it beside the others."""
     term, subject = terms[name], pieces[name]
     own = term[1] if isinstance(term, tuple) else None
@@ -84,7 +84,7 @@ def _check_term(
             raise InputError(f"In terms[{name!r}]: {error}") from error
     value = look_at_value(subject)
     if not value.is_usable:
-        return empty_report(subject, settings, value)
+        return Examined(subject, own, None, empty_report(subject, settings, value))
     scale = scales(subject.point)
     claim = look_at_claim(subject, grad, scale, rng)
     places = places_of(subject, settings)
@@ -104,7 +104,8 @@ def _check_term(
         subject.evaluations += one.evaluations - before
         one.evaluations = before
     rest = replace(claim, gradient=tuple(gradient), rounding=tuple(rounding))
-    return compare(subject, value, rest, places, settings, rng, is_complete=False)
+    report = compare(subject, value, rest, places, settings, rng, is_complete=False)
+    return Examined(subject, own, rest, report)
 
 
 @np.errstate(all="ignore")

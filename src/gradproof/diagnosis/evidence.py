@@ -12,9 +12,7 @@ from gradproof.numerics.sampling import EPS, Floats, representable
 from gradproof.subjects.base import Codes, Places, Subject
 
 #: Steps relative to the entries' scales; the second is so much shorter.
-STEP, SHORTER = 2.0**-9, 2.0**-3
-#: A smooth even part falls with the square of the step, 64 times; at a kink it falls 8 times.
-BENT = 20.0
+STEP, SHORTER = 2.0**-11, 2.0**-3
 
 
 @np.errstate(all="ignore")
@@ -23,9 +21,10 @@ def slopes_at(
 ) -> tuple[Floats, Floats]:
     """Numeric derivatives at some entries, and the half-widths of their bars; arrays (places,).
 
-    Two central differences, extrapolated: for f smooth between them the error is of fourth order in
-    the step (Richardson 1911). The bar is what the second one is still off by, plus noise. It is
-    infinite at a kink.
+    A central difference, and in its bar what it differs from a longer one by (64 times its own
+    truncation) and what a kink within the steps may do to it. The even part of f, a t^2 + b t at a
+    kink at the point, gives b; for a kink nearby b is smaller, but the two differences then differ
+    by as much.
 
     Args:
         subject: the function around its point.
@@ -42,7 +41,7 @@ def slopes_at(
         taken += [ahead, -ahead]
     rows = np.tile(np.arange(len(places)), len(taken))
     values = subject.at_entries(places[rows], np.concatenate(taken)).reshape(len(taken), -1)
-    return _extrapolated(values, taken[0], taken[2], value, noise)
+    return _bounded(values, taken[0], taken[2], value, noise)
 
 
 @np.errstate(all="ignore")
@@ -60,7 +59,7 @@ def slopes_elsewhere(
     lanes = np.tile(np.arange(count), len(steps))
     values = subject.along(ways, lanes, np.repeat(steps, count), base).reshape(len(steps), count)
     noise = floor(values[-1], unit=max(subject.value_spacing, EPS))
-    return _extrapolated(values[:-1], steps[0] * lengths, steps[2] * lengths, values[-1], noise)
+    return _bounded(values[:-1], steps[0] * lengths, steps[2] * lengths, values[-1], noise)
 
 
 def drawn(known: Codes, size: int, count: int, rng: np.random.Generator) -> Codes:
@@ -77,16 +76,15 @@ def _picked(tensors: Sequence[Floats], places: Places) -> Floats:
     return picked
 
 
-def _extrapolated(
+def _bounded(
     values: Floats, long: Floats, short: Floats, here: float | Floats, noise: float | Floats
 ) -> tuple[Floats, Floats]:
     """Slopes and bars from values (4, places): ahead and back by `long`, and by `short`."""
     first = (values[0] - values[1]) / (2.0 * long)
     second = (values[2] - values[3]) / (2.0 * short)
-    square = SHORTER**2
-    slope = (second - square * first) / (1.0 - square)
-    blur = SIGMAS * noise / (np.sqrt(2.0) * np.abs(short)) / (1.0 - square)
     even, smaller = (0.5 * (values[i] + values[i + 1]) - here for i in (0, 2))
-    is_bent = (np.abs(smaller) > SIGMAS * noise) & (np.abs(even) < BENT * np.abs(smaller))
-    bar = np.abs(second - slope) + blur
-    return slope, np.where(is_bent | ~np.isfinite(slope), np.inf, bar)
+    ratio = long / short
+    bend = (ratio**2 * smaller - even) / (ratio * (ratio - 1.0) * short)
+    blur = SIGMAS * noise * np.sqrt(2.0) / np.abs(short)
+    bar = np.abs(first - second) + np.abs(bend) + blur
+    return second, np.where(np.isfinite(bar), bar, np.inf)

@@ -20,6 +20,7 @@ from gradproof.numerics.noise import floor
 from gradproof.numerics.sampling import EPS, Floats
 from gradproof.report.model import Report
 from gradproof.subjects.base import Stage, Subject
+from gradproof.subjects.budget import Budget
 
 #: The first step along a random direction, in units of the entries' sizes.
 STEP = 2.0**-7
@@ -66,7 +67,11 @@ Judge = Callable[[Subject, object], Report | None]
 
 
 def localise(
-    stages: Sequence[Stage], failing: Sequence[str], judge: Judge, rng: np.random.Generator
+    stages: Sequence[Stage],
+    failing: Sequence[str],
+    judge: Judge,
+    budget: Budget,
+    rng: np.random.Generator,
 ) -> tuple[Origin, ...]:
     """The parts where errors enter, in the order of the forward pass.
 
@@ -77,6 +82,7 @@ def localise(
         stages: the parts, in the order of the forward pass.
         failing: names of f's tensors whose gradients are wrong.
         judge: says whether a part is wrong.
+        budget: what evaluations of parts are taken from.
         rng: for directions.
     """
     position = {stage.name: i for i, stage in enumerate(stages)}
@@ -87,7 +93,7 @@ def localise(
         for stage in level:
             if any(_is_within(o.stage, stage.name, stages) for o in origins):
                 continue
-            report, subject, grad = _look(stage, judge, rng)
+            report, subject, grad = _look(stage, judge, budget, rng)
             if report is not None and report.verdict == "fail":
                 origins.append(Origin(stage, position[stage.name], subject, grad, report))
     return tuple(sorted(origins, key=lambda origin: origin.position))
@@ -155,10 +161,11 @@ def _is_within(stage: Stage, name: str, stages: Sequence[Stage]) -> bool:
 
 
 def _look(
-    stage: Stage, judge: Judge, rng: np.random.Generator
+    stage: Stage, judge: Judge, budget: Budget, rng: np.random.Generator
 ) -> tuple[Report | None, Subject, object]:
     """A pair of evaluations; where they contradict the claim the part is judged."""
     subject, grad = stage.open()
+    budget.include(subject)
     with subject.session():
         report = judge(subject, grad) if _is_suspicious(subject, grad, rng) else None
     return report, subject, grad

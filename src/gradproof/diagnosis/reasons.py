@@ -22,6 +22,8 @@ from gradproof.subjects.base import Codes, Places, Subject
 TRIED, DIRECTIONS = 4, 2
 #: The first step along them, in units of the entries' sizes.
 STEP = 2.0**-7
+#: What numbers that were fitted, such as a factor, may be off by, relative.
+FITTED = 1e-7
 #: Entries at which a gradient is compared with that of f at another point.
 ELSEWHERE = 24
 
@@ -129,14 +131,8 @@ def _would_pass(case: Case, field: Field, corrected: Floats, rng: np.random.Gene
     subject = case.subject
     k = subject.names.index(field.name)
     gradient, rounding = [*case.gradient], [*case.rounding]
-    ratio = np.where(gradient[k] != 0.0, np.abs(corrected / gradient[k]), 1.0)
-    rounding[k] = rounding[k] * np.where(np.isfinite(ratio), ratio, 1.0)
     gradient[k] = corrected
-    # Where entries have been measured, that is what is known of them.
-    known = np.isfinite(field.error)
-    gradient[k] = corrected.copy()
-    gradient[k][field.index[known]] = field.numeric[known]
-    rounding[k][field.index[known]] = field.error[known]
+    rounding[k] = np.fmax(rounding[k], FITTED * np.abs(corrected))
     line = Line(subject, gradient, rounding, case.report.value)
     sizes = sizes_of(scales(subject.point))
     whole = [Piece(k, 0, len(corrected))]

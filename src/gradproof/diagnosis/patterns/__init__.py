@@ -1,1 +1,1 @@
-"""What kind of mistake made a gradient wrong."""
+"""What kind of mistake made one tensor's gradient wrong; NumPy alone, no model in sight."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gradproof._errors import InputError
 from gradproof.report.model import Finding
-from gradproof.subjects.base import Codes, Floats, Places
+from gradproof.subjects.base import Codes, Floats, Places, Stage
 from gradproof.subjects.evaluator import Chunk, Evaluator
 from gradproof.subjects.jax import claims
 from gradproof.subjects.jax.arguments import EPS, spacing
@@ -23,6 +23,7 @@ from gradproof.subjects.jax.branches import Branches
 from gradproof.subjects.jax.findings import findings_about
 from gradproof.subjects.jax.function import Function
 from gradproof.subjects.jax.points import Points
+from gradproof.subjects.jax.stages import stages
 from gradproof.tree import entry_name
 
 
@@ -221,6 +222,34 @@ class JaxSubject(Evaluator):
         with self.session():
             change = slope(self._function, self._work, self._shaped(direction))
             return None if change is None else self._outputs.contract(change)
+
+    def stages(self, grad: object) -> Sequence[Stage]:
+        """The calls in f with a custom_vjp or custom_jvp rule (see `jax.stages.stages`).
+
+        Empty if `grad` gives something else than JAX's own gradient, which these rules make.
+        """
+        with self.session():
+            if grad is not None and not self._is_own(grad):
+                return ()
+            weights = self._outputs.cotangents()
+            return stages(self._function.flat, self._work, weights, self.names, self._part)
+
+    def _is_own(self, grad: object) -> bool:
+        """Whether what `grad` claims is JAX's own gradient, but for rounding."""
+        before = self.claim_spacing
+        try:
+            pairs = zip(self.claims(grad), self.claims(None), strict=True)
+            unit = np.sqrt(max(before, self.claim_spacing))
+            return all(np.linalg.norm(a - b) <= unit * np.linalg.norm(b) for a, b in pairs)
+        except Exception:  # f has no gradient of JAX's
+            return False
+        finally:
+            self.claim_spacing = before
+
+    def _part(self, f: Callable[..., Any], x: object, cotangent: object) -> JaxSubject:
+        with self.session():
+            rng = np.random.default_rng(0)
+            return JaxSubject(f, x, promote=False, cotangent=cotangent, rng=rng)
 
     def crossings_along(
         self, directions: Sequence[Floats], offsets: Floats

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -25,6 +24,8 @@ class Part(ABC):
 
     Attributes:
         where: as messages call it: `layers['conv1']`.
+        forward_name: as messages call its forward pass: `layers['conv1'].forward`.
+        backward_name: as messages call its backward pass.
         kind: name of its class or function.
         memory: what a layer returned from its forward pass for its backward pass.
     """
@@ -34,6 +35,7 @@ class Part(ABC):
 
     def __init__(self, where: str, kind: str) -> None:
         self.where, self.kind = where, kind
+        self.forward_name, self.backward_name = f"{where}.forward", f"{where}.backward"
         self.memory: Any = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Part:
@@ -57,6 +59,10 @@ class Part(ABC):
     def buffers(self) -> Iterable[Array]:
         """Arrays that a backward pass may add its gradients to."""
         return ()
+
+    def clear(self) -> None:
+        """Make gradients 0 that are no arrays."""
+        return
 
     @abstractmethod
     def gradients(self) -> Arrays:
@@ -85,15 +91,19 @@ def renewed(parts: Sequence[Part], values: Sequence[Mapping[str, Array]]) -> lis
     that a layer adds to is zeroed in double precision if the parameter is in double precision.
     """
     memo: dict[int, Any] = {}
-    zeros: dict[int, Array] = {}
+    alive: list[Array] = []  # so that no other array gets an id that is in the memo
     for part, own in zip(parts, values, strict=True):
+        dtype = np.result_type(*own.values()) if own else np.dtype(np.float64)
+        for buffer in part.buffers():
+            memo.setdefault(id(buffer), np.zeros(buffer.shape, dtype))
+            alive.append(buffer)
         for name, array in part.parameters().items():
             # Whatever refers to this array, by whatever name, will refer to the new one.
             memo[id(array)] = own[name]
-        dtype = np.result_type(*own.values()) if own else np.dtype(np.float64)
-        zeros |= {id(b): np.zeros(b.shape, dtype) for b in part.buffers()}
-    copies = copy.deepcopy(list(parts), zeros | memo)
+            alive.append(array)
+    copies = copy.deepcopy(list(parts), memo)
     for part, own in zip(copies, values, strict=True):
+        part.clear()
         now = part.parameters()
         for name, value in own.items():
             if now[name] is not value:
@@ -117,7 +127,7 @@ def numbers_of(attributes: Mapping[Any, Any]) -> dict[str, float]:
     }
 
 
-def as_output(result: object, where: str) -> Array:
+def as_output(result: object, name: str) -> Array:
     """The array that a forward pass returned.
 
     Raises:
@@ -125,9 +135,7 @@ def as_output(result: object, where: str) -> Array:
     """
     if isinstance(result, np.ndarray) and result.dtype.kind in "fiub":
         return result
-    raise InputError(
-        f"Expected {where}.forward to return one array of real numbers but got {told(result)}"
-    )
+    raise InputError(f"Expected {name} to return one array of real numbers but got {told(result)}")
 
 
 def as_gradient(result: object, shape: tuple[int, ...], what: str) -> Array:
@@ -142,15 +150,20 @@ def as_gradient(result: object, shape: tuple[int, ...], what: str) -> Array:
     gradient = np.asarray(result) if isinstance(result, (np.generic, float, int)) else result
     if not isinstance(gradient, np.ndarray) or gradient.dtype.kind not in "fiub":
         raise InputError(f"Expected {what} of shape {shape} but got {told(result)}")
-    if _squeezed(gradient.shape) == _squeezed(shape) and gradient.ndim <= len(shape):
-        return gradient.reshape(shape)
-    if gradient.shape != shape:
+    if gradient.shape == shape:
+        return gradient
+    if not _is_as_good(gradient.shape, shape):
         raise InputError(f"Expected {what} of shape {shape} but got shape {gradient.shape}")
-    return gradient
+    return gradient.reshape(shape)
 
 
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(length for length in shape if length != 1)
+def _is_as_good(came: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an array of shape `came` is subtracted from one of `shape` entry by entry.
+
+    >>> _is_as_good((3,), (1, 3)), _is_as_good((3,), (3, 1)), _is_as_good((1, 3), (3,))
+    (True, False, False)
+    """
+    return len(came) < len(shape) and shape == (1,) * (len(shape) - len(came)) + came
 
 
 def told(value: object) -> str:
@@ -164,15 +177,3 @@ def told(value: object) -> str:
     if isinstance(value, (tuple, list)) and len(value) <= 6:
         return f"a {type(value).__name__} of {', '.join(map(told, value))}"
     return "None" if value is None else f"an object of {type(value)}"
-
-
-@contextmanager
-def noted(what: str) -> Iterator[None]:
-    """Say in an exception of the user's code in which layer it was raised."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        error.add_note(f"raised in {what}")
-        raise

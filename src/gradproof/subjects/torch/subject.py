@@ -13,17 +13,19 @@ from torch import Tensor, nn
 
 from gradproof._errors import InputError
 from gradproof.report.model import Finding
-from gradproof.subjects.base import Codes, Floats, Places
+from gradproof.subjects.base import Codes, Floats, Places, Stage
 from gradproof.subjects.evaluator import Chunk, Evaluator
 from gradproof.subjects.torch import remarks
 from gradproof.subjects.torch.batches import Batches
 from gradproof.subjects.torch.branches import Branches, crossed, trace
 from gradproof.subjects.torch.claims import EPS, claimed, derived, detached, forward_slope, spacing
+from gradproof.subjects.torch.constants import known_constants
 from gradproof.subjects.torch.exceptions import OUTSIDE, is_own
 from gradproof.subjects.torch.function import Function
 from gradproof.subjects.torch.modules import differing_modules, joined
 from gradproof.subjects.torch.outputs import Cotangent, differentiable, to_array
 from gradproof.subjects.torch.padding import padding_rows
+from gradproof.subjects.torch.stages import find_stages
 from gradproof.subjects.torch.surroundings import surroundings
 from gradproof.tree import entry_name
 
@@ -86,6 +88,7 @@ class TorchSubject(Evaluator):
         self.output_shape = self.cotangent.shapes
         self.value_spacing = max(spacing(outputs[path]) for path in self.cotangent.weights)
         self.claim_spacing = EPS
+        self.constants = known_constants(function, outputs.values())
         self._disconnected: tuple[str, ...] | None = None
         #: Entries that are taken for constants.
         self._held: dict[int, NDArray[np.bool_]] = {}
@@ -213,6 +216,13 @@ class TorchSubject(Evaluator):
             ways[tensor][held] = 0.0
         return forward_slope(self._function, self.cotangent, ways)
 
+    def stages(self, grad: object) -> Sequence[Stage]:
+        """Calls of modules and of autograd.Functions, where autograd's is the claim."""
+        if grad is not None:
+            return ()
+        with self.session():
+            return find_stages(self._function, self.cotangent, self._part)
+
     def crossings_along(
         self, directions: Sequence[Floats], offsets: Floats
     ) -> Sequence[Mapping[str, int]] | None:
@@ -236,6 +246,13 @@ class TorchSubject(Evaluator):
             with self._function.at_entry(int(tensor), int(index), moved):
                 found.append(self._crossed(here))
         return found
+
+    def _part(self, f: Callable[..., Any], x: tuple[Any, ...], **others: Any) -> TorchSubject:
+        """A subject of a part of f, which is in double precision where f is."""
+        with self.session():
+            part = TorchSubject(f, x, promote=False, rng=np.random.default_rng(0), **others)
+        part._function.is_promoted = self._function.is_promoted
+        return part
 
     # -- calling f ---------------------------------------------------------------------------
 

@@ -1,0 +1,177 @@
+"""Claim against numeric at the entries looked at; what agrees, and what may do so by chance.
+
+Bars are promises (the right value lies inside), so that hypotheses are judged by intervals: one
+that misses a single bar is out, and a free number is known to within the intersection of the
+intervals that the entries leave it. What is left to chance is counted in decimal digits: an entry
+that the claim misses by d, and that a hypothesis then hits to within a bar of half-width e, had a
+chance of about 2 e / d; log10(d / 2 e) are the digits that it speaks for the hypothesis. The digits
+of all entries together, less those of the entries that free numbers were fitted to, less log10 of
+the number of hypotheses that were open, have to exceed `ENOUGH`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from gradproof.diagnosis.patterns.field import Bools, Codes, Field
+from gradproof.numerics.agreement import Floats
+
+#: Digits that have to speak for an explanation: one in 10^4 wrong ones would be taken for right.
+ENOUGH = 4.0
+#: No entry speaks with more digits than double precision has.
+MOST = 15.0
+#: What a corrected value is rounded by, relative to it.
+ROUNDING = 2.0**-50
+#: How many entries that are known to be right, but were not looked at, take part.
+RIGHT_ONES = 2000
+
+
+class Line(NamedTuple):
+    """The numbers q for which numeric = q u + v within all bars, from `low` to `high`.
+
+    `digits` speak for it, those of the entry that would fix q best left out; of `moved` entries.
+    """
+
+    low: float
+    high: float
+    digits: float
+    all_digits: float
+
+    @property
+    def middle(self) -> float:
+        """The best value of q."""
+        return 0.5 * (self.low + self.high)
+
+    def holds(self, q: float) -> bool:
+        """Whether q is among the numbers."""
+        slack = ROUNDING * abs(q)
+        return self.low - slack <= q <= self.high + slack
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A field at the entries that say something.
+
+    Attributes:
+        field: all of it.
+        index: the entries' row-major indices, (k,).
+        claim, numeric, error: there, (k,).
+        looked: how many of the k were looked at; the others, last, are known to be right.
+    """
+
+    field: Field
+    index: Codes
+    claim: Floats
+    numeric: Floats
+    error: Floats
+    looked: int
+
+    @cached_property
+    def wrong(self) -> Bools:
+        """Where the claim is outside the bar."""
+        return np.asarray(~self.agrees(self.claim))
+
+    @cached_property
+    def mute(self) -> Bools:
+        """Where both are zero within the bar: a factor of them, or a mask, would not be seen."""
+        quiet = (np.abs(self.numeric) <= self.error) & (np.abs(self.claim) <= self.error)
+        return np.asarray(quiet)
+
+    @cached_property
+    def right(self) -> Bools:
+        """Where the claim is right, and not just zero."""
+        return np.asarray(~self.wrong & ~self.mute)
+
+    @cached_property
+    def coordinates(self) -> tuple[Codes, ...]:
+        """The entries' indices along each axis, (k,) each."""
+        return np.unravel_index(self.index, self.field.shape) if self.field.shape else ()
+
+    @cached_property
+    def size(self) -> int:
+        """Entries of the tensor."""
+        return len(self.field.claim)
+
+    @cached_property
+    def digits(self) -> Floats:
+        """What each entry says if a hypothesis that moves the claim hits its bar, (k,)."""
+        return self.digits_of(self.numeric - self.claim)
+
+    @cached_property
+    def counts(self) -> str:
+        """The entries at which something can be seen, in words: `72 of 72 entries`."""
+        seen = int(np.count_nonzero(~self.mute[: self.looked]))
+        return f"{seen} of {self.size} entries"
+
+    def agrees(self, values: Floats) -> Bools:
+        """Whether values, (k,), are inside the bars."""
+        return np.asarray(np.abs(values - self.numeric) <= self.error)
+
+    def digits_of(self, move: Floats) -> Floats:
+        """Digits of entries that had to be moved so far, (k,); 0 where the claim was right."""
+        with np.errstate(all="ignore"):
+            digits = np.log10(np.abs(move) / (2.0 * self.error))
+        return np.where(self.wrong, np.clip(digits, 0.0, MOST), 0.0)
+
+    def line(self, u: Floats, v: Floats | float = 0.0) -> Line | None:
+        """The numbers q for which numeric = q u + v at all entries; None if there are none."""
+        with np.errstate(all="ignore"):
+            middle, half = (self.numeric - v) / u, np.abs(self.error / u)
+        fixed = u == 0.0
+        if not np.all(
+            np.abs((self.numeric - v)[fixed] if np.ndim(v) or fixed.any() else 0.0)
+            <= self.error[fixed]
+        ):
+            return None
+        middle, half = middle[~fixed], half[~fixed]
+        if not len(middle):
+            return None
+        low, high = float(np.max(middle - half)), float(np.min(middle + half))
+        if not low <= high:
+            return None
+        digits = self.digits
+        return Line(low, high, float(digits.sum() - digits.max()), float(digits.sum()))
+
+
+def compare(field: Field) -> Comparison:
+    """Leave out entries that say nothing, and add some that are known to be right."""
+    claim = field.claim[field.index]
+    use = np.isfinite(field.numeric) & np.isfinite(field.error) & np.isfinite(claim)
+    index, numeric, claim = field.index[use], field.numeric[use], claim[use]
+    error = field.error[use]
+    looked = len(index)
+    if field.is_complete and looked:
+        more = _not_looked_at(field)
+        bar = float(np.median(error / np.fmax(np.abs(claim), np.abs(numeric)).clip(1e-300)))
+        there = field.claim[more]
+        index, claim = np.concatenate([index, more]), np.concatenate([claim, there])
+        numeric = np.concatenate([numeric, there])
+        error = np.concatenate([error, min(bar, 1e-6) * np.abs(there)])
+    least = ROUNDING * np.fmax(np.abs(claim), np.abs(numeric))
+    return Comparison(field, index, claim, numeric, np.fmax(error, least), looked)
+
+
+def _not_looked_at(field: Field) -> Codes:
+    rest = np.ones(len(field.claim), bool)
+    rest[field.index] = False
+    rest &= np.isfinite(field.claim)
+    more = np.flatnonzero(rest)
+    if len(more) > RIGHT_ONES:
+        more = np.sort(np.random.default_rng(0).choice(more, RIGHT_ONES, replace=False))
+    return more
+
+
+def only(comparison: Comparison, where: Bools) -> Comparison:
+    """The same of fewer entries, `where` of (k,)."""
+    return replace(
+        comparison,
+        index=comparison.index[where],
+        claim=comparison.claim[where],
+        numeric=comparison.numeric[where],
+        error=comparison.error[where],
+        looked=int(np.count_nonzero(where[: comparison.looked])),
+    )

@@ -1,0 +1,103 @@
+"""Axes along which something was summed that should not be, or was not that should."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import numpy as np
+
+from gradproof.diagnosis.patterns.comparison import Comparison
+from gradproof.diagnosis.patterns.field import Bools, Codes, Explanation, Match
+from gradproof.diagnosis.patterns.names import is_enough
+from gradproof.diagnosis.patterns.wording import axes_of
+from gradproof.numerics.agreement import Floats
+
+MOST_AXES = 4
+#: How far entries that are the same along an axis may be apart, relative to the largest.
+SAME = 1e-12
+
+
+def match_unsummed(seen: Comparison) -> Iterator[Match]:
+    """The right gradient is the sum of the claim along an axis, the same all along it."""
+    if not is_enough(float(seen.digits.sum())):
+        return
+    claim = seen.field.claim.reshape(seen.field.shape)
+    for axes in _axes(seen.field.shape):
+        summed = np.broadcast_to(claim.sum(axis=axes, keepdims=True), claim.shape).ravel()
+        count = int(np.prod([seen.field.shape[a] for a in axes]))
+        for value, what in ((1.0, "sum"), (1.0 / count, "mean")):
+            if not seen.agrees(value * summed[seen.index]).all():
+                continue
+            message = (
+                f"the right gradient is the {what} of the claim along {axes_of(axes)} (on "
+                f"{seen.counts}): the claim was not summed where f broadcasts"
+            )
+            evidence = {"axes": axes, "of": what, "entries": seen.looked}
+            yield Match(2.4, Explanation("not-summed", message, evidence, value * summed))
+            return
+
+
+def match_constant(seen: Comparison) -> Iterator[Match]:
+    """The claim is the same all along an axis, and the right gradient is not."""
+    claim = seen.field.claim.reshape(seen.field.shape)
+    if not claim.any() or not seen.wrong.any():
+        return
+    largest = float(np.max(np.abs(claim)))
+    for axes in reversed(list(_axes(seen.field.shape))):
+        spread = claim.max(axis=axes) - claim.min(axis=axes)
+        if np.max(spread) > SAME * largest:
+            continue
+        group = _group(seen, axes)
+        if not _varies(seen, group):
+            continue
+        evidence: dict[str, object] = {"axes": axes, "entries": seen.looked}
+        found = _whole(seen, axes)
+        message = f"the claim is the same all along {axes_of(axes)}, and the right gradient is not"
+        cost = 4.5
+        if found is not None:
+            message += f": it is {found} of the right one along it, broadcast"
+            evidence["of"] = found
+            cost = 2.4
+        yield Match(cost, Explanation("not-summed", message, evidence, None))
+        return
+
+
+def _axes(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    axes = [a for a, n in enumerate(shape) if n > 1]
+    for count in range(1, min(len(axes), MOST_AXES) + 1):
+        yield from combinations(axes, count)
+
+
+def _group(seen: Comparison, axes: tuple[int, ...]) -> Codes:
+    """A number for each entry that is the same for entries that differ along `axes` alone."""
+    kept = tuple(1 if a in axes else n for a, n in enumerate(seen.field.shape))
+    at = [np.zeros_like(c) if a in axes else c for a, c in enumerate(seen.coordinates)]
+    return np.asarray(np.ravel_multi_index(at, kept))
+
+
+def _varies(seen: Comparison, group: Codes) -> Bools:
+    """Whether two entries of one group differ beyond their bars."""
+    count = int(group.max()) + 1
+    low, high = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(low, group, seen.numeric + seen.error)
+    np.maximum.at(high, group, seen.numeric - seen.error)
+    return np.asarray(np.any(high > low))
+
+
+def _whole(seen: Comparison, axes: tuple[int, ...]) -> str | None:
+    """What of the right gradient the claim is, where all entries are known."""
+    if seen.looked < seen.size:
+        return None
+    shape = seen.field.shape
+
+    def along(values: Floats) -> Floats:
+        return np.asarray(values.reshape(shape).sum(axis=axes))
+
+    total, bar = along(seen.numeric), along(seen.error)
+    claim = seen.field.claim.reshape(shape).max(axis=axes)
+    count = int(np.prod([shape[a] for a in axes]))
+    for value, name in ((1.0, "the sum"), (1.0 / count, "the mean")):
+        if np.all(np.abs(value * total - claim) <= value * bar + SAME * np.abs(claim)):
+            return name
+    return None

@@ -1,0 +1,92 @@
+"""What is to be known of hand-written layers beside whether their gradients are right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from gradproof.report.model import Finding
+from gradproof.subjects.layers.objects import ObjectPart
+from gradproof.subjects.layers.part import Part
+from gradproof.subjects.layers.stage import Use
+
+
+def random_parts(names: Sequence[str], uses: Sequence[Use]) -> tuple[str, ...]:
+    """Layers whose results differ between two calls that begin alike."""
+    return tuple(
+        name
+        for name, use in zip(names, uses, strict=True)
+        if not _is_same(_again(use)[1], _again(use)[1])
+    )
+
+
+def replays(names: Sequence[str], uses: Sequence[Use]) -> Iterator[Finding]:
+    """On layers that give something else when they are called again: random numbers, or a state."""
+    found = []
+    for name, use in zip(names, uses, strict=True):
+        part, y = _again(use)
+        with use.draws.now().replayed():
+            second = part.forward(use.x.copy())
+        if not _is_same(y, second):
+            found.append(name)
+    if found:
+        message = (
+            f"{', '.join(found)} {'gives' if len(found) == 1 else 'give'} another result when "
+            "called again (random numbers, or a state that is kept); here every evaluation begins "
+            "from the state that the layers are in, so that the gradient of one draw is checked"
+        )
+        yield Finding("seed-fixed", message, evidence={"modules": tuple(found)})
+
+
+def writes(names: Sequence[str], uses: Sequence[Use]) -> Iterator[Finding]:
+    """On forward passes that write to their input, which an earlier layer may have kept."""
+    found = []
+    for name, use in zip(names, uses, strict=True):
+        x = use.x.copy()
+        _again(use, x)
+        if not _is_same(x, use.x):
+            found.append(name)
+    if found:
+        message = (
+            f"{', '.join(found)} {'changes' if len(found) == 1 else 'change'} the input in place; "
+            "where the layer before has kept that array for its own backward pass, its gradient "
+            "becomes wrong"
+        )
+        yield Finding("mutates-input", message, evidence={"layers": tuple(found)})
+
+
+def unclaimed(names: Sequence[str], uses: Sequence[Use]) -> Iterator[Finding]:
+    """On arrays that the loss depends on and that have no gradient by any name that is known."""
+    for name, use in zip(names, uses, strict=True):
+        if isinstance(use.part, ObjectPart) and (arrays := use.part.unclaimed(use.x)):
+            message = (
+                f"{name}'s output depends on {', '.join(arrays)}, for which no gradient was found "
+                f"({', '.join('d' + a for a in arrays)}, grads, ...): taken for constant, and not "
+                "checked"
+            )
+            yield Finding("no-gradient", message, evidence={"layer": name, "arrays": arrays})
+
+
+def repeats(names: Sequence[str], parts: Sequence[Part]) -> Iterator[Finding]:
+    """On a layer that is used twice, and has one cache."""
+    first: dict[int, str] = {}
+    for name, part in zip(names, parts, strict=True):
+        if isinstance(part, ObjectPart):
+            other = first.setdefault(id(part.layer), name)
+            if other != name:
+                message = (
+                    f"{name} is the same object as {other}: what it keeps in its forward pass for "
+                    f"{other}'s backward pass, {name}'s forward pass replaces"
+                )
+                evidence = {"layers": (other, name)}
+                yield Finding("shared-layer", message, evidence=evidence)
+
+
+def _again(use: Use, x: np.ndarray | None = None) -> tuple[Part, np.ndarray]:
+    own = {name: array.copy() for name, array in use.part.parameters().items()}
+    return use.again(own, use.x.copy() if x is None else x)
+
+
+def _is_same(one: np.ndarray, other: np.ndarray) -> bool:
+    return np.array_equal(one, other, equal_nan=True)

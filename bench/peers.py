@@ -113,20 +113,26 @@ def _jax(case: Case) -> Judgement:
         return code.product([np.asarray(array) for array in arrays], np.asarray(cotangent))
 
     def forward(*arrays: Any) -> Any:
-        return jax.pure_callback(counted, jax.ShapeDtypeStruct(output.shape, output.dtype), *arrays)
+        return jax.pure_callback(counted, _shape(output), *arrays)
 
     def backward(arrays: tuple[Any, ...], cotangent: Any) -> Any:
-        shapes = tuple(jax.ShapeDtypeStruct(array.shape, array.dtype) for array in arrays)
+        shapes = tuple(map(_shape, arrays))
         return jax.pure_callback(contracted, shapes, cotangent, *arrays)
 
     operation = jax.custom_vjp(forward)
     operation.defvjp(lambda *arrays: (forward(*arrays), arrays), backward)
     with jax.enable_x64(True):
         try:
-            jax.test_util.check_grads(operation, code.arrays, order=1, modes=["rev"])
+            jax.test_util.check_grads(  # type: ignore[no-untyped-call]
+                operation, code.arrays, order=1, modes=["rev"]
+            )
         except AssertionError as error:
             return Judgement("fail", _first_line(error), evaluations)
     return Judgement("pass", "", evaluations)
+
+
+def _shape(array: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype)  # type: ignore[no-untyped-call]
 
 
 def _autograd(case: Case) -> Judgement:

@@ -192,6 +192,11 @@ class _Bend(torch.autograd.Function):
         return cotangents[0] * factors, None
 
 
+def _bent(tensor: Tensor, factors: Tensor) -> Tensor:
+    bent: Tensor = _Bend.apply(tensor, factors)  # type: ignore[no-untyped-call]
+    return bent
+
+
 def missed(given: Setting) -> list[Missed]:
     """Plant errors in the gradient and put them to gradproof's default and to gradcheck.
 
@@ -220,7 +225,7 @@ def _loss_of_weights(given: Setting, factors: Factors) -> Callable[..., Tensor]:
 
     def loss(*weights: Tensor) -> Tensor:
         moved = {
-            name: _Bend.apply(weight, factors[name]) if name in factors else weight
+            name: _bent(weight, factors[name]) if name in factors else weight
             for name, weight in zip(names, weights, strict=True)
         }
         return given.loss(torch.func.functional_call(given.model, moved, given.images))
@@ -229,7 +234,7 @@ def _loss_of_weights(given: Setting, factors: Factors) -> Callable[..., Tensor]:
 
 
 def _plants(gradient: Mapping[str, Tensor]) -> Sequence[tuple[str, Factors]]:
-    """Errors from all of a tensor to one weight: the one with the largest gradient of its tensor."""
+    """All of a tensor down to one weight of it, the one with the largest gradient."""
 
     def all_of(name: str, factor: float) -> Factors:
         return {name: torch.full_like(gradient[name], factor)}

@@ -23,6 +23,7 @@ __all__ = [
     "Report",
     "assert_gradients",
     "check",
+    "check_layers",
     "derivative",
 ]
 
@@ -37,6 +38,7 @@ _HOMES = {
     "Report": "gradproof.report.model",
     "assert_gradients": "gradproof.check",
     "check": "gradproof.check",
+    "check_layers": "gradproof.check",
     "derivative": "gradproof.numerics.derivative",
 }
 

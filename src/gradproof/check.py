@@ -31,6 +31,7 @@ from gradproof.report.progress import OnProgress, progress_bar
 from gradproof.subjects.base import Subject
 from gradproof.subjects.budget import Budget
 from gradproof.subjects.choose import maker
+from gradproof.subjects.layers.network import Network
 from gradproof.subjects.numpy import ArraySubject
 from gradproof.terms import Term, check_terms, with_terms
 
@@ -58,6 +59,7 @@ def check(
     loss: Callable[[Any], Any] | None = None,
     promote: bool = True,
     known: Mapping[str, Any] = MappingProxyType({}),
+    layers: Network | None = None,
 ) -> Report:
     """Compare the gradient that is claimed for `f` at `x` with numerical derivatives.
 
@@ -108,6 +110,8 @@ def check(
         promote: whether to check in double precision, on copies, what came in less.
         known: what a wrong gradient may be explained by: numbers, `{"the learning rate": 0.1}`, and
             gradients as `grad` may be given, `{"the previous batch's gradient": g}`.
+        layers: hand-written layers that `f` is made of; where the gradient is wrong, each is
+            checked by itself. `check_layers` makes `f`, `x` and `grad` of them too.
 
     Raises:
         InputError: an argument cannot be used; the message names it.
@@ -145,6 +149,7 @@ def check(
         rng=rng,
         engine=None if engine is serial else engine,
         has_grad=grad is not None,
+        layers=layers,
     )
 
     def make(
@@ -179,6 +184,44 @@ def check(
     report = with_causes(with_findings(report, advice), causes)
     seconds = time.perf_counter() - started
     return replace(report, evaluations=evaluations, seconds=seconds, plan=plan)
+
+
+def check_layers(layers: Any, x: Any, loss: Any, **options: Any) -> Report:
+    """Check a network of hand-written layers, and where it is wrong say which layer is.
+
+    Args:
+        layers: in forward order, a list or {name: layer}. A layer is an object with `forward(x)`
+            and `backward(dy)` whose parameters and gradients are attributes (`W`, `dW`), lists or
+            dicts (`params`, `grads`); or a tuple `(forward, backward, {name: parameter})` of
+            functions that hand on a cache.
+        x: what goes into the first layer.
+        loss: of what the last one returns: an object like a layer, a function that returns the loss
+            and its gradient, or a pair of functions.
+        options: those of `check`.
+
+    Raises:
+        InputError: a layer is of no known style, or what it returns does not fit; the message names
+            it.
+
+    >>> import numpy as np
+    >>> class Scale:
+    ...     def __init__(self, w):
+    ...         self.w = w
+    ...     def forward(self, x):
+    ...         self.x = x
+    ...         return self.w * x
+    ...     def backward(self, dy):
+    ...         self.dw = (self.x * dy).sum(axis=0)
+    ...         return dy  # should be self.w * dy
+    >>> def half_square(y):
+    ...     return 0.5 * np.sum(y**2), y
+    >>> layers = {"first": Scale(np.array([2.0, 3.0])), "second": Scale(np.array([5.0, 7.0]))}
+    >>> report = check_layers(layers, np.ones((4, 2)), half_square)
+    >>> report.verdict, [f.evidence["layer"] for f in report.findings if f.severity == "bug"]
+    ('fail', ['second', 'first'])
+    """
+    network = Network(layers, x, loss)
+    return check(network.f, network.params, network.grad, layers=network, **options)
 
 
 def assert_gradients(f: Callable[..., Any], x: Any, grad: Any = None, **options: Any) -> Report:

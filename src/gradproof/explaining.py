@@ -8,12 +8,15 @@ from numbers import Real
 
 import numpy as np
 
+from gradproof.coverage import entries as coverage_entries
+from gradproof.coverage.directions import Line
 from gradproof.coverage.probe import scales
 from gradproof.diagnosis.localise import Origin, localise, unexplained, victims
 from gradproof.diagnosis.patterns.explain import Explanation
 from gradproof.diagnosis.preflight import look_at_claim, look_at_value
 from gradproof.diagnosis.reasons import Case, reason
-from gradproof.examine import Examined
+from gradproof.diagnosis.ties import with_shared_kinks
+from gradproof.examine import Examined, compare
 from gradproof.numerics.sampling import Floats
 from gradproof.outcome.budget import Lack, about_budget
 from gradproof.outcome.trial import Settings
@@ -27,6 +30,8 @@ EVIDENCE, EACH = 512, 4
 LEAST, MOST = 16, 128
 #: Tensors that are explained each by itself.
 TENSORS = 8
+#: Entries of each tensor of a part that are looked at where directions say nothing.
+SAMPLED = 64
 #: Victims that are named.
 NAMED = 4
 
@@ -100,7 +105,15 @@ def _examined(
     scale = scales(part.point)
     claim = look_at_claim(part, grad, scale, rng)
     plain = replace(settings, coverage="probe", customary=(), steps=None)
-    return examine_by_probes(part, value, claim, scale, plain, rng)
+    report = examine_by_probes(part, value, claim, scale, plain, rng)
+    if report.verdict == "inconclusive" and part.exhausted is None:
+        # Where the point lies on kinks no direction has a slope, but most entries have one.
+        places = coverage_entries.sample([len(x) for x in part.point], SAMPLED, rng)
+        report = compare(part, value, claim, places, plain, rng, is_complete=False)
+        if report.verdict != "fail":
+            line = Line(part, claim.gradient, claim.rounding, value.value, value.jitter)
+            report = with_shared_kinks(report, line, scale)
+    return report
 
 
 def _about_origin(
@@ -118,7 +131,7 @@ def _about_origin(
         rounding = _rounding(part, gradient)
         case = Case(part, gradient, rounding, origin.report, {}, {**constants, **part.constants})
         for name in origin.wrong:
-            found = reason(case, name, MOST, rng)
+            found = _of_kinks(origin.report, name) or reason(case, name, MOST, rng)
             whole = origin.whole(name)
             what = f"the gradient of its {name}" if whole is None else f"the gradient of {whole}"
             message = f"the error enters in {origin.stage.name}, in {what}: {found.message}"
@@ -133,6 +146,16 @@ def _about_origin(
                 **found.evidence,
             }
             yield Finding(found.kind, message, whole, "bug", evidence)
+
+
+def _of_kinks(report: Report, name: str) -> Explanation | None:
+    """Where no entry is wrong by itself, what is wrong with them together."""
+    if report.tensors[name].counts.get("mismatch", 0):
+        return None
+    for finding in report.findings:
+        if finding.kind == "kink-inconsistent" and finding.tensor == name:
+            return Explanation(finding.kind, finding.message, finding.evidence, None)
+    return None
 
 
 def _about_tensors(

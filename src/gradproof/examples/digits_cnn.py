@@ -33,6 +33,7 @@ from gradproof.examples.layers import (
     WeightDecay,
 )
 from gradproof.examples.plants import PLANTS, Plant
+from gradproof.subjects.layers.network import Network
 
 __all__ = ["PLANTS", "DigitsCNN", "Plant", "burn_in", "load_images"]
 
@@ -157,6 +158,18 @@ class DigitsCNN:
     def l2_gradient(self, params: Parameters) -> Parameters:
         """Return the gradient of `l2_loss`."""
         return self._l2.gradient(params)
+
+    def network(self, params: Parameters, images: Array, labels: Labels) -> Network:
+        """Return the layers and the data loss as gradproof checks them one by one."""
+        return Network(
+            {name: (layer, params.get(name, {})) for name, layer in self._layers.items()},
+            np.moveaxis(images, 0, -1),
+            {"cross_entropy": (self._cross_entropy, labels)},
+            constants={
+                "the batch size": float(len(labels)),
+                "the number of classes": float(len(params["fc2"]["bias"])),
+            },
+        )
 
     def _losses(self, params: Parameters, images: Array, labels: Labels) -> Array:
         """Return the data losses (...) of parameters with leading axes (...)."""

@@ -6,12 +6,15 @@ import copy
 import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from gradproof._errors import InputError
 from gradproof.subjects.base import Subject
+from gradproof.subjects.layers.network import Network
+from gradproof.subjects.layers.subject import NetworkSubject
 from gradproof.subjects.numpy import ArraySubject
 from gradproof.tree import take_apart
 
@@ -38,8 +41,20 @@ def maker(
     rng: np.random.Generator,
     engine: Engine | None,
     has_grad: bool,
+    layers: Network | None = None,
 ) -> Maker:
     """What makes subjects of functions like `f` at `x`.
+
+    Args:
+        f: a function.
+        x: where.
+        kwargs: keyword arguments of f, for the frameworks.
+        loss: a function of what f returns, for the frameworks.
+        promote: whether to check in double precision what came in less.
+        rng: for what is drawn.
+        engine: runs chunks of evaluations, for NumPy.
+        has_grad: whether a gradient is claimed.
+        layers: hand-written ones that f is made of, for NumPy.
 
     A function of NumPy's arrays that returns JAX's is one of JAX if nothing is claimed for it
     (`has_grad`).
@@ -54,6 +69,8 @@ def maker(
         from gradproof.subjects.jax.subject import JaxSubject
 
         kind = JaxSubject
+    if kind is not None and layers is not None:
+        raise InputError(f"Expected layers with NumPy's arrays only but got x={reprlib.repr(x)}")
     if kind is None:
         for name, given in (("kwargs", kwargs), ("loss", loss)):
             if given:
@@ -66,7 +83,8 @@ def maker(
         f: Callable[..., Any], f_batch: Callable[[Any], Any] | None, cotangent: Any = None, /
     ) -> Subject:
         if kind is None:
-            return ArraySubject(
+            array_subject = ArraySubject if layers is None else partial(NetworkSubject, layers)
+            return array_subject(
                 f,
                 x,
                 f_batch=f_batch,

@@ -2,24 +2,90 @@
 
 An explanation is accepted only if the corrected gradient agrees with all that was found, to within
 the bars, and if that is no accident (see `comparison`).
+
+Simpler is what had to choose less, in this order (`Match.cost`): a whole tensor and no number (a
+sign, zero, another gradient); a number with a name; a mix-up of places; a number without a name; a
+known array; a mask of a known array; a region, the dearer the more indices it takes to describe
+it, plus what is wrong there; one number for each slice; places or a mask that only the data tell.
+The last two are looked for only if nothing else fits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from gradproof.diagnosis.patterns.blocks import match_block, match_place, match_zero_slice
 from gradproof.diagnosis.patterns.comparison import Comparison, compare
+from gradproof.diagnosis.patterns.equals import match_accumulated, match_alternative, match_array
 from gradproof.diagnosis.patterns.field import Explanation, Field, Match
+from gradproof.diagnosis.patterns.masks import (
+    match_clipped,
+    match_mask,
+    match_masked,
+    match_two_ratios,
+)
+from gradproof.diagnosis.patterns.names import with_lengths
+from gradproof.diagnosis.patterns.nan import match_nan
+from gradproof.diagnosis.patterns.pairs import match_conjugate
+from gradproof.diagnosis.patterns.places import match_places
+from gradproof.diagnosis.patterns.precision import match_precision
 from gradproof.diagnosis.patterns.scalar import match_factor, match_no_gradient, match_zero
+from gradproof.diagnosis.patterns.slices import (
+    match_factor_by_slice,
+    match_misplaced,
+    match_order,
+    match_term_by_slice,
+)
+from gradproof.diagnosis.patterns.sums import match_constant, match_unsummed
+from gradproof.diagnosis.patterns.terms import (
+    match_array_factor,
+    match_factor_of_one_term,
+    match_term,
+)
 from gradproof.diagnosis.patterns.wording import entry
 
 __all__ = ["Explanation", "explain"]
 
 Matcher = Callable[[Comparison], Iterator[Match]]
 
-_MATCHERS: tuple[Matcher, ...] = (match_zero, match_no_gradient, match_factor)
+#: What may have been done to a part of a tensor.
+_INSIDE: tuple[Matcher, ...] = (
+    match_zero,
+    match_no_gradient,
+    match_factor,
+    match_term,
+    match_alternative,
+    match_array_factor,
+    match_places,
+)
+#: What may have been done to all of it.
+_WHOLE: tuple[Matcher, ...] = (
+    *_INSIDE,
+    match_accumulated,
+    match_array,
+    match_conjugate,
+    match_zero_slice,
+    match_unsummed,
+    match_constant,
+    match_factor_of_one_term,
+    match_clipped,
+    match_precision,
+    match_mask,
+    match_masked,
+    lambda seen: match_block(seen, _INSIDE),
+)
+#: What is looked for if nothing else fits: much is found from the data.
+_FREE: tuple[Matcher, ...] = (
+    match_order,
+    match_factor_by_slice,
+    match_term_by_slice,
+    match_two_ratios,
+    match_misplaced,
+    match_place,
+)
 
 #: Entries that are shown where nothing explains the error.
 MOST_SHOWN = 5
@@ -36,10 +102,30 @@ def explain(field: Field) -> list[Explanation]:
         All explanations under which the entries that were looked at agree; exactly one, of kind
         "unexplained", if there is none.
     """
+    field = replace(field, constants=with_lengths(field.constants, field.shape))
     seen = compare(field)
-    matches = [m for matcher in _MATCHERS for m in matcher(seen)]
-    found = [m.explanation for m in sorted(matches, key=lambda m: m.cost)]
-    return found or [_unexplained(seen)]
+    matches = list(match_nan(field))
+    if seen.wrong.any():
+        for matchers in (_WHOLE, _FREE):
+            found = [m for matcher in matchers for m in matcher(seen)]
+            found = [m for m in found if _spares_the_rest(seen, m.explanation)]
+            matches += found
+            if found:
+                break
+    explanations = [m.explanation for m in sorted(matches, key=lambda m: m.cost)]
+    return explanations or [_unexplained(seen)]
+
+
+def _spares_the_rest(seen: Comparison, explanation: Explanation) -> bool:
+    """Whether entries that are known to be right, though not looked at, stay what they are."""
+    corrected, field = explanation.corrected, seen.field
+    if not field.is_complete or corrected is None or seen.looked == seen.size:
+        return True
+    rest = np.isfinite(field.claim)
+    rest[field.index] = False
+    bar = float(np.median(seen.error[: seen.looked]))
+    gap = np.abs(corrected - field.claim)[rest]
+    return bool(np.all(gap <= np.fmax(1e-6 * np.abs(field.claim[rest]), bar)))
 
 
 def _unexplained(seen: Comparison) -> Explanation:

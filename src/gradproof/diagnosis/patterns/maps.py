@@ -51,7 +51,9 @@ def maps(shape: Shape) -> Iterator[Map]:
     yield from _interleaved(shape, axes)
 
 
-def _by_coordinates(shape: Shape, move: Callable[[list[Codes]], list[Codes]]) -> Callable[..., Codes]:
+def _by_coordinates(
+    shape: Shape, move: Callable[[list[Codes]], list[Codes]]
+) -> Callable[..., Codes]:
     def source(index: Codes) -> Codes:
         moved = move([c.copy() for c in np.unravel_index(index, shape)])
         inside = np.logical_and.reduce(
@@ -164,9 +166,7 @@ def _laid_out(shape: Shape, axes: Shape) -> Iterator[Map]:
 def _shifted(shape: Shape, axes: Shape) -> Iterator[Map]:
     size = int(np.prod(shape))
     steps: list[dict[int, int]] = [{a: s} for a in axes for s in (1, -1)]
-    steps += [
-        {a: s, b: t} for a, b in combinations(axes, 2) for s, t in product((1, -1), repeat=2)
-    ]
+    steps += [{a: s, b: t} for a, b in combinations(axes, 2) for s, t in product((1, -1), repeat=2)]
     for step in steps:
         for around in (True, False):
 

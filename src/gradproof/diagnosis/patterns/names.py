@@ -11,62 +11,86 @@ import numpy as np
 from gradproof.diagnosis.patterns.comparison import ENOUGH, ROUNDING, Line
 from gradproof.diagnosis.patterns.wording import several
 
-#: Of how many names that fit equally well the sentence tells.
+#: How many names of one number a sentence tells.
 MOST_NAMES = 3
+#: Chance that one of the simpler named numbers would have been hit, above which no name is told.
+CHANCE = 0.05
 
 
 @dataclass(frozen=True)
 class Named:
-    """A number with a name; `rank` is how many simpler ones there are, from 1."""
+    """A number with a name.
+
+    Attributes:
+        value: the number.
+        name: what it is; empty for 2 and 1/2, which speak for themselves.
+        rank: its place among the named numbers, the simplest first, from 1.
+        constants: the known ones that it is made of.
+    """
 
     value: float
     name: str
     rank: int
-    constants: tuple[str, ...] = ()
+    constants: tuple[str, ...]
 
 
-def numbers(constants: Mapping[str, float], shape: tuple[int, ...]) -> list[Named]:
-    """Numbers and what they are, the simplest first; of equal ones all that are equally simple.
+@dataclass(frozen=True)
+class _Part:
+    value: float
+    name: str
+    constants: tuple[str, ...]
 
-    Args:
-        constants: the known ones by name.
-        shape: of the tensor, whose lengths are known too.
+
+def with_lengths(constants: Mapping[str, float], shape: tuple[int, ...]) -> dict[str, float]:
+    """The known numbers, and with them the lengths of a tensor's axes.
+
+    >>> with_lengths({"the batch size": 32.0}, (4, 1, 3))  # doctest: +NORMALIZE_WHITESPACE
+    {'the batch size': 32.0, 'the length of axis 0': 4.0, 'the length of axis 2': 3.0,
+     'the number of entries': 12.0}
     """
+    lengths = {f"the length of axis {a}": float(n) for a, n in enumerate(shape) if n > 1}
+    if len(lengths) > 1:
+        lengths["the number of entries"] = float(np.prod(shape))
+    return {**constants, **lengths}
+
+
+def numbers(constants: Mapping[str, float]) -> list[Named]:
+    """Numbers and what they are, the simplest first; equal ones of one kind share an entry."""
     found: list[Named] = []
-    for level, candidates in enumerate(_levels(constants, shape)):
-        names: dict[float, list[tuple[str, tuple[str, ...]]]] = {}
-        for value, name, of in candidates:
-            if np.isfinite(value) and value > 0.0 and value != 1.0:
-                names.setdefault(_rounded(value), []).append((name, of))
-        rank = len(found)
-        for value, all_names in names.items():
-            if any(abs(value / other.value - 1.0) < 1e-9 for other in found[:rank]):
+    for level in _levels(constants):
+        new: dict[float, list[_Part]] = {}
+        for part in level:
+            if np.isfinite(part.value) and part.value > 0.0 and abs(part.value - 1.0) > 1e-9:
+                new.setdefault(float(f"{part.value:.12g}"), []).append(part)
+        old = np.array([named.value for named in found])
+        for key, parts in new.items():
+            if np.any(np.abs(old / key - 1.0) < 1e-9):
                 continue
-            shown = several(list(dict.fromkeys(n for n, _ in all_names))[:MOST_NAMES])
-            of = tuple(dict.fromkeys(c for _, cs in all_names for c in cs))
-            found.append(Named(value, shown, rank + len(names) if level else 1 + rank, of))
+            names = list(dict.fromkeys(part.name for part in parts))[:MOST_NAMES]
+            of = tuple(dict.fromkeys(c for part in parts for c in part.constants))
+            found.append(Named(parts[0].value, several(names), len(found) + 1, of))
     return found
 
 
-def match(line: Line, constants: Mapping[str, float], shape: tuple[int, ...]) -> Named | None:
-    """The simplest number that a ratio may be, its sign aside; None if that says little.
+def match(line: Line, constants: Mapping[str, float]) -> Named | None:
+    """The simplest number with a name that the line's may be, the sign aside.
 
-    It says little where so many simpler numbers have names that one of them would have been hit by
-    chance, or where the ratio is known to so few digits that several names fit.
+    None if that would say little: if the line is so wide that one of the named numbers would have
+    been in it by chance.
     """
-    low, high = sorted((abs(line.low), abs(line.high)))
     if line.low * line.high <= 0.0:
         return None
+    low, high = sorted((abs(line.low), abs(line.high)))
     width = np.log(high / low) + 2.0 * ROUNDING
-    for named in numbers(constants, shape):
+    for named in numbers(constants):
         slack = ROUNDING * named.value
         if low - slack <= named.value <= high + slack:
-            return named if named.rank * width < 0.05 else None
+            return named if named.rank * width < CHANCE else None
     return None
 
 
 def digits_of_name(line: Line, named: Named) -> float:
-    """What speaks for a named number: no entry was needed to find it, but the list of names."""
+    """What speaks for a named number: no entry was used up to find it, but the list of names."""
     return line.all_digits - float(np.log10(named.rank))
 
 
@@ -75,70 +99,46 @@ def is_enough(digits: float) -> bool:
     return digits >= ENOUGH
 
 
-def _levels(
-    constants: Mapping[str, float], shape: tuple[int, ...]
-) -> Iterator[list[tuple[float, str, tuple[str, ...]]]]:
-    yield [(2.0, "", ()), (0.5, "", ())]
-    known = [(value, name, (name,)) for name, value in constants.items() if value > 0.0]
-    yield [triple for value, name, of in known for triple in _and_inverse(value, name, of)]
-    lengths = [
-        (float(n), f"the length of axis {axis}", ()) for axis, n in enumerate(shape) if n > 1
-    ]
-    if len(lengths) > 1:
-        lengths.append((float(np.prod(shape)), "the number of its entries", ()))
-    yield [triple for value, name, _ in lengths for triple in _and_inverse(value, name, ())]
-    sizes = known + lengths
-    yield [(2.0**0.5, "the square root of 2", ()), (0.5**0.5, "1 over the square root of 2", ())]
-    yield [triple for value, name, of in sizes for triple in _powers(value, name, of)]
-    yield [triple for pair in combinations(sizes, 2) for triple in _products(*pair)]
-    yield [triple for value, name, of in sizes for triple in _with_two(value, name, of)]
+def _levels(constants: Mapping[str, float]) -> Iterator[list[_Part]]:
+    known = [_Part(value, name, (name,)) for name, value in constants.items() if value > 0.0]
+    yield [_Part(2.0, "", ()), _Part(0.5, "", ())]
+    yield [part for one in known for part in _and_inverse(one)]
+    yield [_Part(2.0**0.5, "the square root of 2", ())]
+    yield [_Part(0.5**0.5, "1 over the square root of 2", ())]
+    yield [part for one in known for part in _powers(one)]
+    yield [part for one, other in combinations(known, 2) for part in _products(one, other)]
+    yield [part for one in known for part in _with_two(one)]
 
 
-def _and_inverse(
-    value: float, name: str, of: tuple[str, ...]
-) -> list[tuple[float, str, tuple[str, ...]]]:
-    return [(value, name, of), (1.0 / value, f"1 over {name}", of)]
+def _and_inverse(part: _Part) -> list[_Part]:
+    return [part, _Part(1.0 / part.value, f"1 over {part.name}", part.constants)]
 
 
-def _powers(
-    value: float, name: str, of: tuple[str, ...]
-) -> list[tuple[float, str, tuple[str, ...]]]:
-    found = []
-    for power, words in ((0.5, "the square root of {}"), (2.0, "the square of {}")):
-        found += _and_inverse(value**power, words.format(name), of)
-    if value > 1.0:  # the variance of n, or of n - 1
-        found += [(value / (value - 1.0), f"n / (n - 1), n being {name}", of)]
-        found += [((value - 1.0) / value, f"(n - 1) / n, n being {name}", of)]
-        found += [(value - 1.0, f"{name} less 1", of), (value + 1.0, f"{name} plus 1", of)]
-    else:  # to keep and to drop
-        found += _and_inverse(1.0 - value, f"1 less {name}", of) if value < 1.0 else []
-        if value < 1.0:
-            found += [(value / (1.0 - value), f"p / (1 - p), p being {name}", of)]
-            found += [((1.0 - value) / value, f"(1 - p) / p, p being {name}", of)]
+def _powers(part: _Part) -> list[_Part]:
+    value, name, of = part.value, part.name, part.constants
+    found = _and_inverse(_Part(value**0.5, f"the square root of {name}", of))
+    found += _and_inverse(_Part(value**2, f"the square of {name}", of))
+    if value > 1.0:  # a variance of n where one of n - 1 is due
+        found.append(_Part(value / (value - 1.0), f"n / (n - 1) where n is {name}", of))
+        found.append(_Part((value - 1.0) / value, f"(n - 1) / n where n is {name}", of))
+    elif value < 1.0:  # probabilities: to keep, to drop
+        found += _and_inverse(_Part(1.0 - value, f"1 less {name}", of))
+        found.append(_Part(value / (1.0 - value), f"p / (1 - p) where p is {name}", of))
+        found.append(_Part((1.0 - value) / value, f"(1 - p) / p where p is {name}", of))
     return found
 
 
-def _products(
-    one: tuple[float, str, tuple[str, ...]], other: tuple[float, str, tuple[str, ...]]
-) -> list[tuple[float, str, tuple[str, ...]]]:
-    (a, first, of), (b, second, of_other) = one, other
-    both = of + of_other
+def _products(one: _Part, other: _Part) -> list[_Part]:
+    a, b, of = one.value, other.value, one.constants + other.constants
     return [
-        *_and_inverse(a * b, f"{first} times {second}", both),
-        (a / b, f"{first} over {second}", both),
-        (b / a, f"{second} over {first}", both),
+        *_and_inverse(_Part(a * b, f"the product of {one.name} and {other.name}", of)),
+        _Part(a / b, f"{one.name} over {other.name}", of),
+        _Part(b / a, f"{other.name} over {one.name}", of),
     ]
 
 
-def _with_two(
-    value: float, name: str, of: tuple[str, ...]
-) -> list[tuple[float, str, tuple[str, ...]]]:
-    return [
-        *_and_inverse(2.0 * value, f"twice {name}", of),
-        (0.5 * value, f"half {name}", of),
-        (2.0 / value, f"2 over {name}", of),
-    ]
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.14g}")
+def _with_two(part: _Part) -> list[_Part]:
+    value, name, of = part.value, part.name, part.constants
+    twice = _Part(2.0 * value, f"twice {name}", of)
+    half = _Part(0.5 * value, f"half {name}", of)
+    return [*_and_inverse(twice), *_and_inverse(half)]

@@ -92,7 +92,7 @@ def _explained(
         return
     ratio, error = ratio_of(line)
     inverse = Line(1.0 / line.high, 1.0 / line.low, line.digits, line.all_digits)
-    named = match(inverse, seen.field.constants, seen.field.shape)
+    named = match(inverse, seen.field.constants)
     if line.holds(-1.0):
         value, cost, meaning = -1.0, 1.0, " (the opposite sign)"
     elif named is not None:
@@ -105,9 +105,7 @@ def _explained(
         f"{meaning} ({within(error)})"
     )
     evidence |= {"ratio": ratio, "ratio_error": error}
-    yield Match(
-        mix_up.cost + cost, Explanation(mix_up.kind, message, evidence, corrected / value)
-    )
+    yield Match(mix_up.cost + cost, Explanation(mix_up.kind, message, evidence, corrected / value))
 
 
 def _with_losses(
@@ -116,7 +114,11 @@ def _with_losses(
     """A shift that pushed some values out, so that the claim does not tell what they were."""
     lost = int(np.count_nonzero(seen.wrong & ~is_there))
     kept = int(np.count_nonzero(seen.wrong & is_there))
-    if kept < FEWEST or lost > LOST * (lost + kept) or not is_enough(digits_of_places(seen, is_there)):
+    if (
+        kept < FEWEST
+        or lost > LOST * (lost + kept)
+        or not is_enough(digits_of_places(seen, is_there))
+    ):
         return
     message = (
         f"the claim {mix_up.message}: off by one. Shifted back it agrees at all {kept} wrong "

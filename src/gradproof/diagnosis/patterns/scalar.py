@@ -65,7 +65,7 @@ def match_factor(seen: Comparison) -> Iterator[Match]:
         yield Match(1.0, Explanation("sign-flip", message, evidence, -seen.field.claim))
         return
     inverse = Line(1.0 / line.high, 1.0 / line.low, line.digits, line.all_digits)
-    named = match(inverse, seen.field.constants, seen.field.shape)
+    named = match(inverse, seen.field.constants)
     if named is not None and is_enough(digits_of_name(line, named)):
         value = np.copysign(named.value, ratio)
         meaning = _meaning(value, named.name)

@@ -103,7 +103,7 @@ def match_factor_of_one_term(seen: Comparison) -> Iterator[Match]:
         q_line = Line(q - error, q + error, digits, digits)
         ratio, ratio_error = ratio_of(q_line)
         inverse_line = Line(ratio - ratio_error, ratio + ratio_error, digits, digits)
-        named = match(inverse_line, seen.field.constants, seen.field.shape)
+        named = match(inverse_line, seen.field.constants)
         meaning = f": {named.value:.6g} is {named.name}" if named and named.name else ""
         message = (
             f"but for a term proportional to {name}, the claim is {number(ratio, ratio_error)} "
@@ -134,7 +134,7 @@ def _coefficient(
     sign = float(np.sign(line.middle))
     if line.holds(sign) and is_enough(line.all_digits):
         return sign, "", 1.6, evidence
-    named = match(line, seen.field.constants, seen.field.shape)
+    named = match(line, seen.field.constants)
     if named is not None and is_enough(digits_of_name(line, named)):
         meaning = f": {named.value:.6g} is {named.name}" if named.name else ""
         evidence |= {"matched": named.name or f"{named.value:g}", "constants": named.constants}

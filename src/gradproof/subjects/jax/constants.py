@@ -4,71 +4,92 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from gradproof.subjects.jax.arguments import part
+from gradproof.subjects.jax.arguments import Arguments, part
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-#: Further ones say nothing that those of the first arrays do not.
-MANY = 64
-
 
 def constants_of(
-    f: Callable[..., Any],
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    outputs: Sequence[tuple[int, ...]],
+    f: Callable[..., Any], arguments: Arguments, outputs: Sequence[tuple[int, ...]]
 ) -> dict[str, float]:
-    """The batch size and other dimensions, each number once, with what it is.
+    """The batch size and other sizes, each number once, with what it is; 0 and 1 are left out.
 
     Arrays that `f` holds (as a closure, from its module, in a partial) are looked at too: data are
-    often given so. Where several arguments begin with the same number, or f's value does, that is
-    the batch size; of a single one it is called the first dimension.
+    often given so. The batch is the first axis of an array if f's value or another argument has
+    as many entries along its own. Only that array's sizes are told, since what one is the more
+    easily taken for by chance the more there are.
 
     Args:
         f: the function.
-        args: its positional arguments.
-        kwargs: its keyword arguments.
+        arguments: of f.
         outputs: shapes of what it returns.
     """
-    given = _shapes(f, args, kwargs)
-    arrays = {**given, **_held(f)}
+    arrays = {name: shape for name, shape in {**_given(f, arguments), **_held(f)}.items() if shape}
     leading = {shape[0] for shape in outputs if shape}
-    times = Counter(n for n, _ in {(s[0], _root(name)) for name, s in arrays.items() if s})
-    found: list[tuple[str, int]] = []
-    for name, shape in arrays.items():
-        if shape and (shape[0] in leading or times[shape[0]] > 1):
-            found.append((f"the batch size (first dimension of `{name}`)", shape[0]))
-    for name, shape in arrays.items():
-        if shape:
-            found.append((f"the first dimension of `{name}`", shape[0]))
-            found.append((f"the last dimension of `{name}`", shape[-1]))
-        if len(shape) == 4:
-            found.append((f"the spatial size of `{name}`", shape[2] * shape[3]))
-            found.append((f"the spatial size of `{name}`, channels last", shape[1] * shape[2]))
-        found.append((f"the size of `{name}`", int(np.prod(shape))))
-    for shape in outputs:
-        found.append(("the last dimension of f's value", shape[-1] if shape else 1))
-        found.append(("the size of f's value", int(np.prod(shape))))
+    roots = {name: _root(name) for name in arrays}
+    if not arguments.is_tuple:
+        # The parts of one argument are parameters of a model, mostly.
+        roots |= dict.fromkeys((leaf.name for leaf in arguments.leaves), "")
+    times = Counter(n for n, _ in {(shape[0], roots[name]) for name, shape in arrays.items()})
+    ranked = sorted(
+        arrays,
+        key=lambda name: (
+            arrays[name][0] in leading,
+            times[arrays[name][0]] > 1,
+            len(arrays[name]),
+        ),
+        reverse=True,
+    )
+    found = _sizes(f"`{ranked[0]}`", arrays[ranked[0]]) if ranked else []
+    found += [("the last dimension of f's value", shape[-1]) for shape in outputs[:1] if shape]
     by_number: dict[int, str] = {}
-    for label, number in found:
+    for what, number in found:
         if number > 1:
-            by_number.setdefault(number, label)
-    return {label: float(number) for number, label in list(by_number.items())[:MANY]}
+            by_number.setdefault(number, what)
+    return {what: float(number) for number, what in by_number.items()}
 
 
-def _shapes(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Shapes:
+def _sizes(name: str, shape: tuple[int, ...]) -> list[tuple[str, int]]:
+    if len(shape) == 1:
+        return [(f"the length of {name}", shape[0])]
+    found = [(f"the batch size (first dimension of {name})", shape[0])]
+    if len(shape) == 2:
+        return [*found, (f"the second dimension of {name}", shape[1])]
+    if len(shape) == 3:
+        return [
+            *found,
+            (f"the sequence length (second dimension of {name})", shape[1]),
+            (f"the last dimension of {name}", shape[2]),
+        ]
+    inner = math.prod(shape[1:-1])
+    return [
+        *found,
+        (f"the number of channels (last dimension of {name})", shape[-1]),
+        (f"the number of pixels (height times width of {name})", inner),
+        (f"the number of pixels (of {name}, channels first)", math.prod(shape[2:])),
+    ]
+
+
+def _given(f: Callable[..., Any], arguments: Arguments) -> Shapes:
+    """Shapes of the leaves that are checked, and of the other arrays among the arguments."""
+    shapes = {
+        leaf.name: leaf.shape[:-1] if leaf.is_complex else leaf.shape for leaf in arguments.leaves
+    }
+    args, kwargs = arguments.build(arguments.values)
     try:
         bound = inspect.signature(f).bind(*args, **kwargs).arguments
     except (TypeError, ValueError):
-        bound = {"x": args[0] if len(args) == 1 else tuple(args), **kwargs}
-    return _of_arrays(bound)
+        return shapes
+    return {**_of_arrays(bound, is_data=True), **shapes}
 
 
 def _held(f: Any) -> Shapes:
@@ -90,12 +111,14 @@ def _held(f: Any) -> Shapes:
     return _of_arrays(held)
 
 
-def _of_arrays(values: Mapping[str, Any]) -> Shapes:
+def _of_arrays(values: Mapping[str, Any], *, is_data: bool = False) -> Shapes:
+    """Shapes of the arrays in `values`, by name; of integers alone if `is_data`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(dict(values))
     return {
         str(path[0].key) + "".join(part(step) for step in path[1:]): tuple(leaf.shape)
         for path, leaf in leaves
         if isinstance(leaf, jax.Array | np.ndarray)
+        and not (is_data and jnp.issubdtype(leaf.dtype, jnp.inexact))
     }
 
 

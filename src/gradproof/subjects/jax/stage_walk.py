@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gradproof.subjects.jax.stage_calls import bound, called, scope
+from gradproof.subjects.jax.stage_calls import bound, called
+from gradproof.subjects.jax.stage_names import scopes
 
 #: Positions of operations, each within the one before.
 Path = tuple[int, ...]
@@ -47,21 +47,19 @@ class Place:
 
     Attributes:
         path: to it.
-        scope: names of jax.named_scope.
-        function: name of the innermost jitted function.
+        scopes: names of jax.named_scope, and of jitted functions in brackets.
         turns: of the loops around it.
         is_outer: whether it is in no loop and no branch.
     """
 
     path: Path = ()
-    scope: str = ""
-    function: str = ""
+    scopes: tuple[str, ...] = ()
     turns: tuple[int, ...] = ()
     is_outer: bool = True
 
     def at(self, position: int, equation: Any) -> Place:
         """The place of an operation."""
-        return replace(self, path=(*self.path, position), scope=scope(self.scope, equation))
+        return replace(self, path=(*self.path, position), scopes=self.scopes + scopes(equation))
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +126,9 @@ class Survey:
             if name == "stop_gradient":
                 moved = [False]
         elif (inner := called(equation)) is not None:
-            function = str(params.get("name", "")) if name in ("jit", "pjit") else ""
-            return self._walk(inner[0], inputs, replace(place, function=function or place.function))
+            if name in ("jit", "pjit"):
+                place = replace(place, scopes=(*place.scopes, f"({params['name']})"))
+            return self._walk(inner[0], inputs, place)
         elif name == "cond":
             moved = self._cond(params, inputs, place)
         elif name == "scan":
@@ -256,7 +255,8 @@ class Tapped:
             return run
 
         branches = [taken(k) for k in range(len(params["branches"]))]
-        return lax.switch(jnp.asarray(inputs[0], jnp.int32), branches)
+        outputs, found = lax.switch(jnp.asarray(inputs[0], jnp.int32), branches)
+        return outputs, found
 
     def _nothing(self, number: int, loops: int) -> tuple[Any, list[Any]]:
         """The record of a call in a branch that is not taken, `loops` loops deep."""

@@ -8,7 +8,7 @@ Both passes are compiled together, and cost about what f's gradient costs.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,11 +24,11 @@ from gradproof.subjects.jax.stage_calls import (
     CUSTOM,
     bound,
     called,
-    function_name,
-    input_names,
+    inner_jaxprs,
     is_custom,
     is_suspect,
 )
+from gradproof.subjects.jax.stage_names import function_name, input_names
 from gradproof.subjects.jax.stage_walk import Call, Survey, Tapped, is_inexact
 from gradproof.subjects.jax.tracing import Traced
 
@@ -58,17 +58,26 @@ class Part:
     container: Part | None
 
     @property
-    def checked(self) -> list[int]:
-        """Positions of the inputs through which f's gradient passes."""
+    def checked(self) -> list[list[int]]:
+        """Positions of the inputs through which f's gradient passes; of the same one together."""
+        positions: dict[Any, list[int]] = {}
         pairs = zip(self.call.inputs, self.call.equation.invars, strict=True)
-        return [k for k, (known, v) in enumerate(pairs) if known.is_moved and is_inexact(v)]
+        for k, (known, variable) in enumerate(pairs):
+            if known.is_moved and is_inexact(variable):
+                positions.setdefault(variable, []).append(k)
+        return list(positions.values())
 
     @property
-    def name(self) -> str:
-        """Its scope and its function."""
-        place = self.call.place
-        own = function_name(self.call.equation)
-        return f"{place.scope}/{own}" if place.scope else own
+    def point(self) -> list[Any]:
+        """The inputs that are checked."""
+        return [self.inputs[k] for k, *_ in self.checked]
+
+    def tensor(self, k: int) -> int | None:
+        """The position of the tensor of f's that an input is, if it is one."""
+        found = self.call.inputs[k].tensor
+        if found is None or self.container is None:
+            return found
+        return self.container.tensor(self.container.checked[found][0])
 
     def outputs(self, values: Sequence[Any], evaluate: Callable[[list[Any]], list[Any]]) -> Any:
         """The floating outputs with `values` for the inputs that are checked.
@@ -78,8 +87,9 @@ class Part:
             evaluate: the call, or what stands in for it.
         """
         inputs = list(self.inputs)
-        for k, value in zip(self.checked, values, strict=True):
-            inputs[k] = value
+        for same, value in zip(self.checked, values, strict=True):
+            for k in same:
+                inputs[k] = value
         if not self.turns:
             return _floating(self.call, evaluate(inputs))
 
@@ -137,7 +147,7 @@ def stages(
             return []
         parts, _ = _capture(traced, survey, point, cotangents, None)
         parts = [part for own in parts for part in _with_inner(own)]
-    except ZeroDivisionError:
+    except Exception:  # f looks at numbers, or a rule needs what JAX has only while it traces f
         return []
     return _named(parts, names, make)
 
@@ -209,7 +219,7 @@ def _part(
         [taken(c) for c in reaching],
         container,
     )
-    numbers = [np.asarray(inputs[k]) for k in part.checked]
+    numbers = [np.asarray(x) for x in part.point]
     is_finite = all(np.isfinite(_wide(a)).all() for a in [*numbers, *part.cotangents])
     is_reached = any(np.any(np.asarray(c) != 0) for c in part.cotangents)
     return part if is_finite and is_reached and any(a.size for a in numbers) else None
@@ -220,7 +230,7 @@ def _with_inner(part: Part) -> list[Part]:
     inner = called(part.call.equation)
     if inner is None or not _holds(inner[0]):
         return [part]
-    point = [part.inputs[k] for k in part.checked]
+    point = part.point
     try:
         traced = Traced(part.by_body, point)
         survey = Survey(traced.jaxpr, _is_wanted)
@@ -234,40 +244,62 @@ def _with_inner(part: Part) -> list[Part]:
 
 
 def _named(parts: Sequence[Part], tensors: Sequence[str], make: MakeSubject) -> list[Stage]:
+    plain = _names(parts)
+    times, seen = Counter(plain), Counter[str]()
     names: dict[Part, str] = {}
-    times, seen = Counter(part.name for part in parts), Counter[str]()
-    for part in parts:
-        seen[part.name] += 1
-        several = times[part.name] > 1
-        names[part] = f"{part.name} (call {seen[part.name]})" if several else part.name
-    found = []
-    for part in parts:
-        equation, place = part.call.equation, part.call.place
-        inside = names[part.container] if part.container is not None else place.function
-        is_own = part.container is None and inside in names.values()
-        primitive = equation.primitive.name
-        custom = primitive in CUSTOM
-        kind = f"{CUSTOM[primitive]} {function_name(equation)}" if custom else primitive
-        inputs = input_names(equation, len(part.inputs))
-        same = {
-            inputs[k]: tensors[tensor]
-            for k in part.checked
-            if (tensor := part.call.inputs[k].tensor) is not None and part.container is None
-        }
-        found.append(
-            Stage(
-                names[part],
-                kind if custom else f"equation {kind}",
-                None if is_own or not inside else inside,
-                same,
-                partial(_open, part, inputs, make),
-            )
-        )
-    return found
+    for part, name in zip(parts, plain, strict=True):
+        seen[name] += 1
+        names[part] = f"{name} (call {seen[name]})" if times[name] > 1 else name
+    return [_stage(part, names, tensors, make) for part in parts]
+
+
+def _names(parts: Sequence[Part]) -> list[str]:
+    """The function of each part after the scopes that it is in and the jitted functions.
+
+    What is around all parts alike, such as f itself, is left out.
+    """
+    around = [[*_around(part)] for part in parts]
+    while all(around) and len({scopes[0] for scopes in around}) == 1:
+        if not around[0][0].startswith("("):
+            break
+        around = [scopes[1:] for scopes in around]
+    names = []
+    for part, scopes in zip(parts, around, strict=True):
+        own = function_name(part.call.equation)
+        path = [scope.strip("()") for scope in scopes]
+        if path[-1:] == [own]:
+            path.pop()
+        names.append("/".join([*path, own]))
+    return names
+
+
+def _around(part: Part) -> Iterator[str]:
+    if part.container is not None:
+        yield from _around(part.container)
+    yield from part.call.place.scopes
+
+
+def _stage(
+    part: Part, names: Mapping[Part, str], tensors: Sequence[str], make: MakeSubject
+) -> Stage:
+    equation, container = part.call.equation, part.container
+    primitive = equation.primitive.name
+    if primitive in CUSTOM:
+        kind = f"{CUSTOM[primitive]} {function_name(equation)}"
+    else:
+        kind = f"equation {primitive}"
+    inputs = input_names(equation, len(part.inputs))
+    same = {}
+    for k, *_ in part.checked:
+        tensor = part.tensor(k)
+        if tensor is not None:
+            same[inputs[k]] = tensors[tensor]
+    inside = None if container is None else names[container]
+    return Stage(names[part], kind, inside, same, partial(_open, part, inputs, make))
 
 
 def _open(part: Part, names: Sequence[str], make: MakeSubject) -> tuple[Any, object]:
-    x = OrderedDict((names[k], part.inputs[k]) for k in part.checked)
+    x = OrderedDict((names[k], part.inputs[k]) for k, *_ in part.checked)
     return make(lambda x: part.by_rule(list(x.values())), x, part.cotangents), None
 
 
@@ -277,13 +309,10 @@ def _is_wanted(equation: Any) -> bool:
 
 def _holds(jaxpr: Any) -> bool:
     """Whether there may be parts in a jaxpr."""
-    for equation in jaxpr.eqns:
-        if _is_wanted(equation):
-            return True
-        values = jax.tree_util.tree_leaves(equation.params, is_leaf=lambda v: hasattr(v, "eqns"))
-        if any(hasattr(v, "eqns") and _holds(getattr(v, "jaxpr", v)) for v in values):
-            return True
-    return False
+    return any(
+        _is_wanted(equation) or any(map(_holds, inner_jaxprs(equation.params)))
+        for equation in jaxpr.eqns
+    )
 
 
 def _floating(call: Call, outputs: Sequence[Any]) -> list[Any]:

@@ -20,6 +20,7 @@ from gradproof.subjects.jax.arguments import EPS, spacing
 from gradproof.subjects.jax.autodiff import Reverse, slope
 from gradproof.subjects.jax.batches import MANY, SMALL
 from gradproof.subjects.jax.branches import Branches
+from gradproof.subjects.jax.constants import constants_of
 from gradproof.subjects.jax.findings import findings_about
 from gradproof.subjects.jax.function import Function
 from gradproof.subjects.jax.points import Points
@@ -67,6 +68,7 @@ class JaxSubject(Evaluator):
                 self._outputs.draw(self._function.first, rng)
             else:
                 self._outputs.take(cotangent)
+            self.constants = constants_of(f, self._function.arguments, self._outputs.shapes)
         self.output_shape = self._outputs.shape
         self.value_spacing = max(spacing(dtype) for dtype in self._outputs.dtypes)
         self.claim_spacing = EPS

@@ -172,6 +172,7 @@ class ObjectLoss(_Loss):
         return numbers_of(attributes(self.layer))
 
 
-def _times(dy: Array, gradient: Any) -> Any:
+def _times(dy: Array, gradient: Any) -> Array | None:
     """The gradient for another derivative than 1 after the loss; untouched for 1."""
-    return gradient if float(dy) == 1.0 or gradient is None else float(dy) * gradient
+    product: Array | None = gradient
+    return product if float(dy) == 1.0 or product is None else float(dy) * product

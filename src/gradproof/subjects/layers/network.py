@@ -93,6 +93,11 @@ class Network:
         self.grad(self.params)
 
     @property
+    def tensors(self) -> tuple[str, ...]:
+        """The parameters' names in f."""
+        return tuple(self._tensors.values())
+
+    @property
     def params(self) -> Params:
         """Copies of all parameters, {layer: {name: array}}."""
         own = [part.parameters() for part in self._parts]

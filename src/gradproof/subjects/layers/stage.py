@@ -14,8 +14,8 @@ from gradproof.subjects.layers.naming import lookup, nested, tensor_names
 from gradproof.subjects.layers.part import Array, Arrays, Part, as_gradient, renewed
 from gradproof.subjects.numpy import ArraySubject
 
-#: What a stage calls its input.
-INPUT = "input"
+#: What a stage calls its input, and what if it has a parameter of this name.
+_INPUT, _ITS_INPUT = "input", "layer_input"
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,16 @@ def stage_of(
         takes_input: whether the layer claims a gradient in its input.
     """
     x = use.x
+    entry = _ITS_INPUT if _INPUT in own else _INPUT
     labels = list(own)
     numbered = nested({label: k for k, label in enumerate(labels)})
     if takes_input:
-        numbered = {INPUT: -1, **numbered}
+        numbered = {entry: -1, **numbered}
     names = {k: written for k, written in tensor_names(numbered).items() if k >= 0}
 
     def run(point: Mapping[str, Any]) -> tuple[Part, Array]:
         moved = {label: np.array(lookup(point, label)) for label in labels}
-        return use.again(moved, np.array(point[INPUT]) if takes_input else x.copy())
+        return use.again(moved, np.array(point[entry]) if takes_input else x.copy())
 
     def forward(point: Mapping[str, Any]) -> Array:
         return run(point)[1]
@@ -83,13 +84,13 @@ def stage_of(
         dx = part.backward(dy.copy())
         claims = nested(part.gradients())
         if takes_input:
-            claims[INPUT] = as_gradient(dx, x.shape, f"{part.backward_name} to return dx")
+            claims[entry] = as_gradient(dx, x.shape, f"{part.backward_name} to return dx")
         return claims
 
     def open_stage() -> tuple[Subject, object]:
         point = nested({label: array.copy() for label, array in own.items()})
         if takes_input:
-            point = {INPUT: x.copy(), **point}
+            point = {entry: x.copy(), **point}
         is_usable = np.isfinite(cotangent).all() and cotangent.any()
         subject = ArraySubject(
             forward,

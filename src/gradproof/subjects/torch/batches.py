@@ -136,7 +136,7 @@ class Batches:
             v.numel() * v.element_size() for v in values.values() if isinstance(v, Tensor)
         )
         self._bytes[tensor] = max(mode.bytes + written, self._bytes.get(tensor, 0))
-        return self._cotangent().contract(differentiable(result))
+        return self._cotangent().contract(mode.replaced(differentiable(result)))
 
     def _run(self, lane: Callable[..., Tensor], batch: list[Tensor]) -> Floats:
         with self._function.fresh(), warnings.catch_warnings():

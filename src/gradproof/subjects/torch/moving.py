@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from gradproof.subjects.torch.blocks import Block
 from gradproof.subjects.torch.dropout import Strides, masked
 from gradproof.subjects.torch.nudges import Nudge, apply_rule
 from gradproof.subjects.torch.recurrent import in_steps
@@ -37,6 +38,9 @@ _KIND = {
 class Moved(TorchFunctionMode):
     """Inside this context every operation sees moved tensors in place of some of f's own.
 
+    What f holds of a result that is moved in one block only is the result as it would be without
+    the move; the block is known here.
+
     Attributes:
         bytes: held, for one lane of a batch, by the results that differ from lane to lane.
     """
@@ -47,8 +51,12 @@ class Moved(TorchFunctionMode):
         super().__init__()
         self._dropouts = iter(dropouts)
         self.bytes = 0
-        self._nudges = {key: v for key, v in values.items() if isinstance(v, Nudge)}
+        self._moves: dict[int, Nudge | Block] = {
+            key: v for key, v in values.items() if isinstance(v, Nudge)
+        }
         self._tensors = {key: v for key, v in values.items() if isinstance(v, Tensor)}
+        #: Results that are known by their ids, which are theirs as long as they live.
+        self._kept: list[Tensor] = []
 
     def __torch_function__(
         self,
@@ -65,7 +73,14 @@ class Moved(TorchFunctionMode):
         if steps is not None:
             with self:
                 return steps(*args, **kwargs)
-        result = apply_rule(func, args, kwargs, self._nudges) if self._nudges else None
+        result: Any = None
+        if self._moves:
+            result = apply_rule(func, args, kwargs, self._moves, self.replaced)
+        if isinstance(result, Block):
+            self._count(result.part)
+            self._kept.append(result.whole)
+            self._moves[id(result.whole)] = result
+            return result.whole
         if result is None:
             args, kwargs = self.replaced(args), self.replaced(kwargs)
             if func is functional.batch_norm:
@@ -73,8 +88,8 @@ class Moved(TorchFunctionMode):
             result = masked(func, args, kwargs, self._dropouts)
             if result is None:
                 result = func(*args, **kwargs)
-        if isinstance(result, Tensor) and torch._C._functorch.is_batchedtensor(result):
-            self.bytes += result.numel() * result.element_size()
+        if isinstance(result, Tensor):
+            self._count(result)
         return result
 
     def replaced(self, value: Any) -> Any:
@@ -89,11 +104,18 @@ class Moved(TorchFunctionMode):
 
     def _moved(self, tensor: Tensor) -> Tensor:
         key = id(tensor)
-        if key not in self._tensors and key in self._nudges:
+        if key not in self._tensors and key in self._moves:
             # Written out once: what f writes to it must be there the next time it is used.
-            moved = self._tensors[key] = self._nudges[key].tensor()
-            self.bytes += moved.numel() * moved.element_size()
+            move = self._moves[key]
+            self._tensors[key] = move.tensor()
+            self._count(self._tensors[key])
+            if isinstance(move, Block):
+                del self._moves[key]
         return self._tensors.get(key, tensor)
+
+    def _count(self, result: Tensor) -> None:
+        if torch._C._functorch.is_batchedtensor(result):
+            self.bytes += result.numel() * result.element_size()
 
 
 def _without_statistics(

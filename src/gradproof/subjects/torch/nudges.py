@@ -2,20 +2,23 @@
 
 Moving w[o, i] of a linear layer by t changes one column of its output, by t times one column of its
 input: the layer's output itself need not be computed again, and nothing before it either. Under
-vmap a whole batch of such moves costs one evaluation of the layer and a batch of what follows. The
-same holds for convolutions, embeddings and matrix products; for every other operation the moved
-weight is written out in full.
+vmap a whole batch of such moves costs one evaluation of the layer and a batch of what follows, of
+which much is saved as well (see `blocks`). The same holds for convolutions, embeddings and matrix
+products; for every other operation the moved weight is written out in full.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from gradproof.subjects.torch import blocks
+from gradproof.subjects.torch.blocks import Block
 
 
 @dataclass(frozen=True)
@@ -51,26 +54,35 @@ class Nudge:
         return self.weight.dtype is torch.float64 and self.weight.layout is torch.strided
 
 
-def _one_hot(index: Tensor, size: int, value: Tensor) -> Tensor:
-    places = torch.arange(size, device=index.device)
-    return torch.where(places == index, value, torch.zeros_like(value))
+def _linear(
+    move: Nudge | Block, name: str, input: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Block | Tensor | None:
+    if isinstance(move, Block):
+        return blocks.linear(move, weight, bias) if name == "input" else None
+    if name == "input":
+        return None
+    row, *column = move.position()
+    change = move.step
+    if name == "weight":
+        change = change * input.index_select(-1, column[0][None])
+    return Block.changed(functional.linear(input, weight, bias), -1, row, change)
 
 
-def _linear(nudge: Nudge, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    row, column = nudge.position()
-    change = input.index_select(-1, column[None]) * _one_hot(row, weight.shape[0], nudge.step)
-    return functional.linear(input, weight, bias) + change
-
-
-def _matmul(nudge: Nudge, x: Tensor, /, *args: Tensor, **kwargs: Tensor) -> Tensor:
-    row, column = nudge.position()
-    weight = nudge.weight
-    change = x.index_select(-1, row[None]) * _one_hot(column, weight.shape[1], nudge.step)
-    return torch.matmul(x, weight) + change
+def _matmul(
+    move: Nudge | Block, name: str, input: Tensor, other: Tensor
+) -> Block | Tensor | None:
+    if isinstance(move, Block):
+        return blocks.matmul(move, other) if name == "input" else None
+    if name == "input" or other.dim() != 2:
+        return None
+    row, column = move.position()
+    change = move.step * input.index_select(-1, row[None])
+    return Block.changed(torch.matmul(input, other), -1, column, change)
 
 
 def _embedding(
-    nudge: Nudge,
+    move: Nudge | Block,
+    name: str,
     input: Tensor,
     weight: Tensor,
     padding_idx: int | None = None,
@@ -78,16 +90,18 @@ def _embedding(
     norm_type: float = 2.0,
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
-) -> Tensor:
-    row, column = nudge.position()
-    hit = (input == row).to(weight.dtype)[..., None]
-    change = hit * _one_hot(column, weight.shape[1], nudge.step)
-    return functional.embedding(input, weight) + change
+) -> Block | None:
+    if isinstance(move, Block) or name != "weight" or max_norm is not None:
+        return None  # with max_norm it writes to the weight
+    row, column = move.position()
+    change = move.step * (input == row).to(weight.dtype)[..., None]
+    return Block.changed(functional.embedding(input, weight), -1, column, change)
 
 
-def _convolution(function: Callable[..., Tensor], axes: int) -> Callable[..., Tensor]:
+def _convolution(function: Callable[..., Tensor]) -> Callable[..., Block | Tensor | None]:
     def rule(
-        nudge: Nudge,
+        move: Nudge | Block,
+        name: str,
         input: Tensor,
         weight: Tensor,
         bias: Tensor | None = None,
@@ -95,80 +109,85 @@ def _convolution(function: Callable[..., Tensor], axes: int) -> Callable[..., Te
         padding: int | str | Sequence[int] = 0,
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
-    ) -> Tensor:
-        output = function(input, weight, bias, stride, padding, dilation, groups)
-        row, column, *taps = nudge.position()
-        dilations, kernel = _each(dilation, axes), weight.shape[2:]
-        windows = functional.pad(input, _margins(padding, kernel, dilations))
-        lead = windows.dim() - axes
-        for axis, stretch in enumerate(_each(stride, axes)):
-            span = 1 + dilations[axis] * (kernel[axis] - 1)
-            windows = windows.unfold(lead + axis, span, stretch)
-        # The input channel and the place in the window that the weight multiplies.
-        first = torch.div(row, weight.shape[0] // groups, rounding_mode="floor") * weight.shape[1]
-        where = [first + column, *(d * tap for d, tap in zip(dilations, taps, strict=True))]
-        fronts = [lead - 1, *range(lead + axes, windows.dim())]
-        patch = windows.movedim(fronts, list(range(len(fronts))))[tuple(w[None] for w in where)]
-        change = _one_hot(row, weight.shape[0], nudge.step).reshape(-1, *[1] * axes)
-        return output + patch.squeeze(0).unsqueeze(lead - 1) * change
+    ) -> Block | Tensor | None:
+        options = stride, padding, dilation
+        if isinstance(move, Block):
+            if name != "input":
+                return None
+            return blocks.convolution(move, function, weight, bias, *options, groups)
+        if name == "input":
+            return None
+        axes, kernel = weight.dim() - 2, weight.shape[2:]
+        row, *rest = move.position()
+        change = move.step
+        if name == "weight":
+            seen = blocks.windows(input, kernel, *options)
+            # The input channel and the place in the window that the weight multiplies.
+            first = torch.div(row, weight.shape[0] // groups, rounding_mode="floor")
+            taps = zip(blocks.each(dilation, axes), rest[1:], strict=True)
+            where = [first * weight.shape[1] + rest[0], *(d * tap for d, tap in taps)]
+            lead = input.dim() - axes
+            fronts = [lead - 1, *range(lead + axes, seen.dim())]
+            patch = seen.movedim(fronts, list(range(len(fronts))))[tuple(w[None] for w in where)]
+            change = change * patch.squeeze(0).unsqueeze(lead - 1)
+        output = function(input, weight, bias, *options, groups)
+        return Block.changed(output, -1 - axes, row, change)
 
     return rule
 
 
-def _each(value: int | Sequence[int], axes: int) -> list[int]:
-    return [value] * axes if isinstance(value, int) else [*value] * (axes if len(value) == 1 else 1)
-
-
-def _margins(
-    padding: int | str | Sequence[int], kernel: Sequence[int], dilations: Sequence[int]
-) -> list[int]:
-    """Zeros on both sides of every axis, last axis first, as `pad` wants them."""
-    margins: list[int] = []
-    for axis in reversed(range(len(kernel))):
-        if padding == "same":
-            both = dilations[axis] * (kernel[axis] - 1)
-            margins += [both // 2, both - both // 2]
-        elif padding == "valid":
-            margins += [0, 0]
-        else:
-            assert not isinstance(padding, str)
-            margins += 2 * [_each(padding, len(kernel))[axis]]
-    return margins
-
-
-#: Operations that have a rule, and the position and name of their weight.
-RULES: dict[Any, tuple[Callable[..., Tensor], int, str]] = {
-    functional.linear: (_linear, 1, "weight"),
-    functional.embedding: (_embedding, 1, "weight"),
-    torch.matmul: (_matmul, 1, "other"),
-    torch.mm: (_matmul, 1, "mat2"),
-    Tensor.matmul: (_matmul, 1, "other"),
-    Tensor.__matmul__: (_matmul, 1, "other"),
-    Tensor.mm: (_matmul, 1, "mat2"),
-    functional.conv1d: (_convolution(functional.conv1d, 1), 1, "weight"),
-    functional.conv2d: (_convolution(functional.conv2d, 2), 1, "weight"),
-    functional.conv3d: (_convolution(functional.conv3d, 3), 1, "weight"),
-    torch.conv1d: (_convolution(functional.conv1d, 1), 1, "weight"),
-    torch.conv2d: (_convolution(functional.conv2d, 2), 1, "weight"),
-    torch.conv3d: (_convolution(functional.conv3d, 3), 1, "weight"),
+_LINEAR = ("input", "weight", "bias")
+_CONVOLUTION = (*_LINEAR, "stride", "padding", "dilation", "groups")
+_EMBEDDING = ("input", "weight", "padding_idx", "max_norm", "norm_type")
+_MATMUL = ("input", "other")
+#: Operations that have a rule, and the names of their arguments.
+RULES: dict[Any, tuple[Callable[..., Block | Tensor | None], tuple[str, ...]]] = {
+    functional.linear: (_linear, _LINEAR),
+    functional.embedding: (_embedding, (*_EMBEDDING, "scale_grad_by_freq", "sparse")),
+    **{
+        product: (_matmul, _MATMUL)
+        for product in (torch.matmul, torch.mm, Tensor.matmul, Tensor.__matmul__, Tensor.mm)
+    },
+    **{
+        function: (_convolution(function), _CONVOLUTION)
+        for owner in (functional, torch)
+        for function in (owner.conv1d, owner.conv2d, owner.conv3d)
+    },
 }
 
 
 def apply_rule(
-    function: Any, args: Sequence[Any], kwargs: dict[str, Any], nudges: dict[int, Nudge]
-) -> Tensor | None:
-    """What `function` returns if its weight is a moved one and there is a rule, else None."""
+    function: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    moves: Mapping[int, Nudge | Block],
+    replaced: Callable[[Any], Any],
+) -> Block | Tensor | None:
+    """What `function` returns if an argument is a moved tensor and there is a rule, else None.
+
+    Args:
+        function: an operation.
+        args: its arguments, with the unmoved tensors among them.
+        kwargs: its keyword arguments, likewise.
+        moves: the moved tensors, by the ids of the unmoved ones.
+        replaced: writes moved tensors out.
+    """
+    first = moves.get(id(args[0])) if args else None
+    if isinstance(first, Block) and function not in RULES:
+        return blocks.carried(function, first, args[1:], dict(kwargs))
     if function not in RULES:
         return None
-    rule, position, name = RULES[function]
-    weight = args[position] if len(args) > position else kwargs.get(name)
-    nudge = nudges.get(id(weight))
-    keywords = [value for key, value in kwargs.items() if key != name]
-    others = [*args[:position], *args[position + 1 :], *keywords]
-    if nudge is None or not nudge.is_plain() or any(id(x) in nudges for x in others):
+    rule, names = RULES[function]
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    moved = {name: moves[id(value)] for name, value in given.items() if id(value) in moves}
+    # Of a weight and what it acts on, the weight is moved by its effect.
+    nudged = [name for name, move in moved.items() if isinstance(move, Nudge)]
+    chosen = nudged or [*moved]
+    if len(chosen) != 1 or not set(given) <= set(names):
         return None
-    if rule is _embedding and ((len(args) > 3 and args[3] is not None) or kwargs.get("max_norm")):
-        return None  # it writes to the weight
-    if rule is _matmul and (nudge.weight.dim() != 2 or not args):
+    (name,) = chosen
+    move = moved[name]
+    if isinstance(move, Nudge) and not move.is_plain():
         return None
-    return rule(nudge, *args, **kwargs)
+    given = {key: value if key == name else replaced(value) for key, value in given.items()}
+    return rule(move, name, **given)

@@ -152,7 +152,6 @@ def test_an_unknown_plant_is_answered_with_the_list() -> None:
         ["--seed", "-1"],
         ["--samples", "0"],
         ["--coverage", "half"],
-        ["--coverage", "probe"],
         ["--no-such-option"],
         ["argument"],
     ],

@@ -32,6 +32,8 @@ LEAST, MOST = 16, 128
 TENSORS = 8
 #: Entries of each tensor of a part that are looked at where directions say nothing.
 SAMPLED = 64
+#: Causes that make up the reason of the verdict.
+HEADLINES = 3
 #: Victims that are named.
 NAMED = 4
 
@@ -83,12 +85,17 @@ def causes_of(
 
 
 def with_causes(report: Report, causes: Sequence[Finding]) -> Report:
-    """The report with the causes of its failure; one that explains something is the reason."""
-    telling = [
-        cause for cause in causes if cause.kind != "unexplained" or "layer" in cause.evidence
-    ]
-    reason = telling[0].message if telling else report.reason
+    """The report with the causes of its failure; what they say in short is the reason."""
+    lines = [line for cause in causes if (line := _headline(cause))]
+    reason = "; ".join(lines[:HEADLINES]) or report.reason
     return replace(report, findings=(*report.findings, *causes), reason=reason)
+
+
+def _headline(cause: Finding) -> str | None:
+    """Where, and what kind of mistake; None where nothing has been explained."""
+    if "layer" in cause.evidence:
+        return f"{cause.message.partition(': ')[0]} ({cause.kind})"
+    return None if cause.kind in ("unexplained", "budget") else cause.message
 
 
 def _failing(one: Examined) -> list[str]:

@@ -42,6 +42,13 @@ STEP = 1e-4
 FEW_DIGITS = 5
 _STYLES = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow"}
 _TERMS = {"data": "cross-entropy", "l2": "weight decay"}
+#: How gradproof looks at entries, and at all of them together.
+_METHODS = (
+    "Each entry gets a step of its own, and its numeric value an error bar. The bar says how many "
+    "digits of the value are good, the attainable ones; more agreement nobody can ask.\n",
+    "All entries are moved together, along random directions, and what f does is compared with "
+    "what the gradient says. A few dozen evaluations tell how large an error could have hidden.\n",
+)
 #: Per tensor, what backpropagation claims and the slopes at the fixed step.
 ByHand = Mapping[str, tuple[Array, Array]]
 
@@ -82,7 +89,7 @@ def run_demo(
     if dropout_on:
         _say(page, "Dropout is on, and draws new random numbers at every call, as in training.")
     report = setting.check(seed=seed, customary=(STEP,), **options)
-    by_hand = _check_by_hand(setting, report)
+    by_hand = _check_by_hand(setting, report, is_sample=report.coverage == "sample")
     _show_by_hand(page, by_hand)
     _show_report(page, report)
     _explain(page, by_hand, report)
@@ -109,12 +116,12 @@ def _introduction(setting: Setting, burn_in: int, is_sample: bool) -> str:
     )
 
 
-def _check_by_hand(setting: Setting, report: Report) -> ByHand:
-    """The rows are the report's; where that could compare nothing, all entries are taken."""
+def _check_by_hand(setting: Setting, report: Report, *, is_sample: bool) -> ByHand:
+    """Those that were drawn, or all entries: also where the report has but a few, or none."""
     pairs = {}
     for name, gradient in setting.gradient().items():
         rows = report.entries.filter(tensor=name).flat_index
-        flat = rows if len(report.entries) else np.arange(gradient.size)
+        flat = rows if is_sample and len(report.entries) else np.arange(gradient.size)
         pairs[name] = gradient.reshape(-1)[flat], setting.slopes(name, flat, STEP)
     return pairs
 
@@ -159,18 +166,14 @@ def _has_effect(analytic: Array, slopes: Array) -> NDArray[np.bool_]:
 def _show_report(page: Page, report: Report) -> None:
     """The report without the parts that the story tells in their own places."""
     _print(page, heading("What gradproof says"))
-    _say(
-        page,
-        "Each entry gets a step of its own, and its numeric value an error bar. The bar says how "
-        "many digits of the value are good, the attainable ones; more agreement nobody can ask.\n",
-    )
+    _say(page, _METHODS[report.coverage == "probe"])
     tensors = {name: replace(t, customary=()) for name, t in report.tensors.items()}
     print_report(replace(report, tensors=tensors, customary=(), steps=(), terms={}), page.console)
 
 
 def _explain(page: Page, by_hand: ByHand, report: Report) -> None:
     """What became of the entries that made one doubt."""
-    if not len(report.entries):
+    if not len(report.entries) or report.coverage == "probe":
         return
     doubtful = {}
     for name, pair in by_hand.items():

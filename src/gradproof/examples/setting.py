@@ -58,6 +58,7 @@ class Setting:
                 ),
                 "l2": (net.l2_loss, net.l2_gradient, net.l2_loss_batch),
             },
+            layers=net.network(self.params, images, labels),
             **options,
         )
 

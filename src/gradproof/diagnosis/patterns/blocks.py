@@ -41,7 +41,7 @@ def match_block(seen: Comparison, inside: tuple[Matcher, ...]) -> Iterator[Match
 
 
 def match_place(seen: Comparison) -> Iterator[Match]:
-    """All wrong entries lie in one region and all right ones outside; what is wrong is not clear."""
+    """All wrong entries lie in one region, all right ones outside; what is wrong is not clear."""
     for region, digits in _placed(seen):
         if digits >= ENOUGH and _is_free_of_right_ones(seen, region.everywhere(seen.field.shape)):
             yield _unclear(seen, region)
@@ -166,7 +166,7 @@ def _unclear(seen: Comparison, region: Region) -> Match:
 
 def _restored(seen: Comparison) -> Floats | None:
     """What was found in place of what is wrong, where all else is known to be right."""
-    if not seen.field.is_complete:
+    if not seen.field.is_complete or not np.isfinite(seen.field.error + seen.field.numeric).all():
         return None
     corrected = seen.field.claim.copy()
     corrected[seen.index[seen.wrong]] = seen.numeric[seen.wrong]

@@ -1,4 +1,4 @@
-"""The claim is another gradient, exactly: of another point, of another batch, of another function."""
+"""The claim is another gradient: of another point, another batch, another function."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def match_array(seen: Comparison) -> Iterator[Match]:
         if name == INCOMING:
             message += ": it is passed on as if nothing had been done to it"
         evidence = {"array": name, "wrong": int(np.count_nonzero(seen.wrong))}
-        cost = 3.5 if kind == "identity" else 1.8
+        cost = 8.0 if kind == "identity" else 1.8
         yield Match(cost, Explanation(kind, message, evidence, None))
 
 

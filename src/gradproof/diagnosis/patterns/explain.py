@@ -75,6 +75,7 @@ _WHOLE: tuple[Matcher, ...] = (
     match_precision,
     match_mask,
     match_masked,
+    match_two_ratios,
     lambda seen: match_block(seen, _INSIDE),
 )
 #: What is looked for if nothing else fits: much is found from the data.
@@ -82,7 +83,6 @@ _FREE: tuple[Matcher, ...] = (
     match_order,
     match_factor_by_slice,
     match_term_by_slice,
-    match_two_ratios,
     match_misplaced,
     match_place,
 )

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradproof.diagnosis.patterns.comparison import Comparison, Line, only
 from gradproof.diagnosis.patterns.field import SECOND_CALL, Bools, Explanation, Match
-from gradproof.diagnosis.patterns.names import is_enough, match
+from gradproof.diagnosis.patterns.names import is_enough, match, with_lengths
 from gradproof.diagnosis.patterns.regions import coincidence
 from gradproof.diagnosis.patterns.scalar import ratio_of
 from gradproof.diagnosis.patterns.wording import number, within
@@ -106,6 +106,13 @@ def _one_is_zero(seen: Comparison) -> Iterator[Match]:
     if not no_claim.any() and not no_gradient.any():
         return
     if not np.any(seen.wrong & rest):
+        limit = float(np.max(np.abs(seen.numeric[seen.wrong])))
+        is_small = not no_gradient.any() and limit < np.min(
+            np.abs(seen.numeric[seen.right]), initial=np.inf
+        )
+        if is_small:
+            ways = coincidence(int(no_claim.sum()), int(seen.right.sum()))
+            digits = max(digits, ways)
         if not is_enough(digits):
             return
         parts = []
@@ -117,6 +124,12 @@ def _one_is_zero(seen: Comparison) -> Iterator[Match]:
             f"the claim is {' and '.join(parts)} (of {seen.looked} looked at), and right at the "
             "others: a mask is wrong"
         )
+        if is_small:
+            message = (
+                f"the claim is 0 where the right gradient is small, at {some['claim_zero']} of "
+                f"{seen.looked} entries looked at (up to {limit:.3g} in size), and right at the "
+                "others: something rounds or cuts it off"
+            )
         evidence: dict[str, object] = {**some, "right": int(seen.right.sum())}
         yield Match(6.0, Explanation("mask", message, evidence, None))
         return
@@ -148,8 +161,8 @@ def _right_or_scaled(seen: Comparison) -> Iterator[Match]:
     ratio, error, meaning = _named(seen, line)
     count = len(few.index)
     message = (
-        f"right at {int(np.count_nonzero(seen.right))} entries, and at the {count} others looked at "
-        f"{number(ratio, error)} times the right gradient ({within(error)}){meaning}"
+        f"right at {int(np.count_nonzero(seen.right))} entries, and at the {count} others looked "
+        f"at {number(ratio, error)} times the right gradient ({within(error)}){meaning}"
     )
     evidence: dict[str, object] = {"ratio": ratio, "ratio_error": error, "wrong": count}
     yield Match(7.0, Explanation("mask", message, evidence, None))
@@ -274,7 +287,9 @@ def _named(seen: Comparison, line: Line) -> tuple[float, float, str]:
     if line.holds(-1.0):
         return -1.0, error, ": the sign is wrong"
     inverse = replace_ends(line)
-    named = match(inverse, seen.field.constants)
+    lengths = with_lengths({}, seen.field.shape)  # of no meaning for a part of the entries
+    known = {n: value for n, value in seen.field.constants.items() if n not in lengths}
+    named = match(inverse, known)
     if named is None:
         return ratio, error, ""
     value = float(np.copysign(named.value, ratio))

@@ -15,6 +15,8 @@ from gradproof.diagnosis.patterns.wording import several
 MOST_NAMES = 3
 #: Chance that one of the simpler named numbers would have been hit, above which no name is told.
 CHANCE = 0.05
+#: The least n for which n / (n - 1) is looked for: 3 / 2 may be anything.
+LEAST_COUNT = 4.0
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Named:
 
     Attributes:
         value: the number.
-        name: what it is; empty for 2 and 1/2, which speak for themselves.
+        name: what it is; empty for a 2 and a 1/2 that are nothing else.
         rank: its place among the named numbers, the simplest first, from 1.
         constants: the known ones that it is made of.
     """
@@ -39,6 +41,7 @@ class _Part:
     value: float
     name: str
     constants: tuple[str, ...]
+    is_made: bool = False  # of others, so that its name is a formula
 
 
 def with_lengths(constants: Mapping[str, float], shape: tuple[int, ...]) -> dict[str, float]:
@@ -66,9 +69,9 @@ def numbers(constants: Mapping[str, float]) -> list[Named]:
         for key, parts in new.items():
             if np.any(np.abs(old / key - 1.0) < 1e-9):
                 continue
-            names = list(dict.fromkeys(part.name for part in parts))[:MOST_NAMES]
+            names = list(dict.fromkeys(part.name for part in parts if part.name))[:MOST_NAMES]
             of = tuple(dict.fromkeys(c for part in parts for c in part.constants))
-            found.append(Named(parts[0].value, several(names), len(found) + 1, of))
+            found.append(Named(parts[0].value, several(names) if names else "", len(found) + 1, of))
     return found
 
 
@@ -101,8 +104,8 @@ def is_enough(digits: float) -> bool:
 
 def _levels(constants: Mapping[str, float]) -> Iterator[list[_Part]]:
     known = [_Part(value, name, (name,)) for name, value in constants.items() if value > 0.0]
-    yield [_Part(2.0, "", ()), _Part(0.5, "", ())]
-    yield [part for one in known for part in _and_inverse(one)]
+    twice = [_Part(2.0, "", ()), _Part(0.5, "", ())]
+    yield twice + [part for one in known for part in _and_inverse(one)]
     yield [_Part(2.0**0.5, "the square root of 2", ())]
     yield [_Part(0.5**0.5, "1 over the square root of 2", ())]
     yield [part for one in known for part in _powers(one)]
@@ -111,18 +114,19 @@ def _levels(constants: Mapping[str, float]) -> Iterator[list[_Part]]:
 
 
 def _and_inverse(part: _Part) -> list[_Part]:
-    return [part, _Part(1.0 / part.value, f"1 over {part.name}", part.constants)]
+    name = f"({part.name})" if part.is_made else part.name
+    return [part, _Part(1.0 / part.value, f"1 over {name}", part.constants, part.is_made)]
 
 
 def _powers(part: _Part) -> list[_Part]:
     value, name, of = part.value, part.name, part.constants
     found = _and_inverse(_Part(value**0.5, f"the square root of {name}", of))
     found += _and_inverse(_Part(value**2, f"the square of {name}", of))
-    if value > 1.0:  # a variance of n where one of n - 1 is due
+    if value >= LEAST_COUNT:  # a variance of n where one of n - 1 is due
         found.append(_Part(value / (value - 1.0), f"n / (n - 1) where n is {name}", of))
         found.append(_Part((value - 1.0) / value, f"(n - 1) / n where n is {name}", of))
     elif value < 1.0:  # probabilities: to keep, to drop
-        found += _and_inverse(_Part(1.0 - value, f"1 less {name}", of))
+        found += _and_inverse(_Part(1.0 - value, f"1 less {name}", of, True))
         found.append(_Part(value / (1.0 - value), f"p / (1 - p) where p is {name}", of))
         found.append(_Part((1.0 - value) / value, f"(1 - p) / p where p is {name}", of))
     return found
@@ -131,7 +135,7 @@ def _powers(part: _Part) -> list[_Part]:
 def _products(one: _Part, other: _Part) -> list[_Part]:
     a, b, of = one.value, other.value, one.constants + other.constants
     return [
-        *_and_inverse(_Part(a * b, f"the product of {one.name} and {other.name}", of)),
+        *_and_inverse(_Part(a * b, f"{one.name} times {other.name}", of, True)),
         _Part(a / b, f"{one.name} over {other.name}", of),
         _Part(b / a, f"{other.name} over {one.name}", of),
     ]

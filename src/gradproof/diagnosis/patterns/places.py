@@ -43,8 +43,9 @@ def match_places(seen: Comparison) -> Iterator[Match]:
         found = _fit(few, mix_up)
         if found is None:
             continue
-        same = mix_up.source(seen.index).tobytes()
-        if same in known:
+        source = mix_up.source(seen.index)
+        same = source.tobytes()
+        if same in known or (known and np.any(source < 0)):
             continue
         found = _fit(seen, mix_up)
         if found is not None:
@@ -77,8 +78,6 @@ def _explained(
     if not is_there.all():
         yield from _with_losses(seen, mix_up, is_there, evidence)
         return
-    count = f"{int(np.count_nonzero(seen.wrong))} of {seen.looked} entries looked at"
-    message = f"the claim {mix_up.message}; undone, it agrees at all of them, moved are {count}"
     corrected = _moved(seen, mix_up)
     if line is None:
         message = (
@@ -94,15 +93,15 @@ def _explained(
     inverse = Line(1.0 / line.high, 1.0 / line.low, line.digits, line.all_digits)
     named = match(inverse, seen.field.constants)
     if line.holds(-1.0):
-        value, cost, meaning = -1.0, 1.0, " (the opposite sign)"
+        value, cost, meaning = -1.0, 1.0, ": the sign is wrong as well"
     elif named is not None:
         value = float(np.copysign(named.value, ratio))
-        cost, meaning = 1.5, f" ({named.name})" if named.name else ""
+        cost, meaning = 1.5, f": {named.value:.6g} is {named.name}" if named.name else ""
     else:
         value, cost, meaning = ratio, 3.0, ""
     message = (
-        f"the claim {mix_up.message}, and is {number(ratio, error)} times too large"
-        f"{meaning} ({within(error)})"
+        f"the claim {mix_up.message}, and is {number(ratio, error)} times the right gradient "
+        f"besides ({within(error)}){meaning}"
     )
     evidence |= {"ratio": ratio, "ratio_error": error}
     yield Match(mix_up.cost + cost, Explanation(mix_up.kind, message, evidence, corrected / value))

@@ -100,6 +100,8 @@ def ratio_of(line: Line) -> tuple[float, float]:
 
 def _meaning(value: float, name: str) -> str:
     size = abs(value)
-    if not name:
-        return ": it is counted twice" if size == 2.0 else ": half of it is missing"
-    return f": {size:.6g} is {name}"
+    named = f": {size:.6g} is {name}" if name else ""
+    if size not in (2.0, 0.5):
+        return named
+    plain = "it is counted twice" if size == 2.0 else "half of it is missing"
+    return f"{named}, or {plain}" if named else f": {plain}"

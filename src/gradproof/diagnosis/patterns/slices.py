@@ -71,7 +71,7 @@ def match_term_by_slice(seen: Comparison) -> Iterator[Match]:
             what = f"proportional to {name}" if name else "the same"
             message = (
                 f"the difference between claim and right gradient is {what} all along "
-                f"{axes_of(along)} (on {seen.counts}): a term such as that of a mean or a sum along "
+                f"{axes_of(along)} (on {seen.counts}): a term such as a mean or a sum along "
                 f"{'it' if len(along) == 1 else 'them'} is missing or wrong"
             )
             evidence = {"axes": along, "array": name or "1"}
@@ -110,7 +110,7 @@ def match_order(seen: Comparison) -> Iterator[Match]:
             what = "taken from the wrong slices"
         else:
             what = "right, but in another order"
-        told = [f"its {l} belongs at {j}" for j, l in list(sources.items())[:MOST_TOLD]]
+        told = [f"its {of} belongs at {to}" for to, of in list(sources.items())[:MOST_TOLD]]
         more = ", ..." if len(sources) > MOST_TOLD else ""
         message = (
             f"the slices along axis {axis} are {what}: {several(told)}{more} ({len(moved)} of "

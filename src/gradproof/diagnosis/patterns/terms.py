@@ -27,13 +27,14 @@ def match_term(seen: Comparison) -> Iterator[Match]:
             continue
         value, meaning, cost, evidence = found
         kind = "extra-term" if value > 0.0 else "missing-term"
-        of = _of(name, line.middle, _half(line))
-        if kind == "extra-term":
-            message = f"the claim holds {of} too much"
-            if name != PARAMETER and abs(value) == 1.0:
-                message = f"the claim holds {name} once too often"
-        else:
+        is_whole = abs(value) == 1.0 and name != PARAMETER
+        of = name if is_whole else f"{number(abs(line.middle), _half(line))} times {name}"
+        if kind == "missing-term":
             message = f"the claim lacks {of}"
+        elif is_whole:
+            message = f"the claim holds {of} once too often"
+        else:
+            message = f"the claim holds {of} too much"
         if name == PARAMETER:
             message += ", which is what weight decay adds"
         message += f" ({within(_half(line))}, on {seen.counts}){meaning}"
@@ -142,10 +143,6 @@ def _coefficient(
     if is_enough(line.digits):
         return line.middle, "", 3.5, evidence
     return None
-
-
-def _of(name: str, value: float, error: float) -> str:
-    return f"{number(abs(value), error)} times {name}"
 
 
 def _half(line: Line) -> float:

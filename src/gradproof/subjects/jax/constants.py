@@ -45,12 +45,14 @@ def constants_of(
         key=lambda name: (
             arrays[name][0] in leading,
             times[arrays[name][0]] > 1,
+            # What is another array's inner dimension counts features.
+            all(arrays[name][0] not in s[1:] for other, s in arrays.items() if other != name),
             len(arrays[name]),
         ),
         reverse=True,
     )
     found = _sizes(f"`{ranked[0]}`", arrays[ranked[0]]) if ranked else []
-    found += [("the last dimension of f's value", shape[-1]) for shape in outputs[:1] if shape]
+    found += [("the last dimension of the output", shape[-1]) for shape in outputs[:1] if shape]
     by_number: dict[int, str] = {}
     for what, number in found:
         if number > 1:

@@ -135,27 +135,30 @@ def _margins(
     return margins
 
 
+def _every(owner: Any, *names: str) -> list[Any]:
+    return [getattr(owner, name) for name in names if hasattr(owner, name)]
+
+
+_ACTIVATIONS = ("relu", "relu_", "sigmoid", "tanh", "exp", "sin", "cos", "square")
 #: Functions that act on each block by itself, and how many last axes they take together.
 _APART: dict[Any, int] = {
-    **{
-        getattr(functional, name): 0
-        for name in (
+    **dict.fromkeys(_every(torch, *_ACTIVATIONS), 0),
+    **dict.fromkeys(_every(Tensor, *_ACTIVATIONS), 0),
+    **dict.fromkeys(
+        _every(
+            functional,
             *("relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish"),
-            *("softplus", "hardtanh", "hardswish", "hardsigmoid", "sigmoid", "tanh"),
-        )
-    },
+            *("softplus", "hardtanh", "hardswish", "hardsigmoid"),
+        ),
+        0,
+    ),
     **{
-        getattr(owner, name): 0
-        for owner in (torch, Tensor)
-        for name in ("relu", "relu_", "sigmoid", "tanh", "exp", "sin", "cos", "square")
-    },
-    **{
-        getattr(owner, f"{kind}_pool{axes}d"): axes
+        pool: axes
         for axes in (1, 2, 3)
-        for owner, kind in (
-            (torch, "max"),
-            (functional, "avg"),
-            (functional, "adaptive_avg"),
+        for owner in (torch, functional)
+        for pool in _every(
+            owner,
+            *(f"{kind}_pool{axes}d" for kind in ("max", "avg", "adaptive_max", "adaptive_avg")),
         )
     },
 }
@@ -171,12 +174,16 @@ def carried(
     """
     if any(isinstance(value, Tensor) for value in (*options, *keywords.values())):
         return None
-    axis, dim = block.axis, block.whole.dim()
-    if function in _APART and axis < dim - _APART[function]:
-        whole, part = (function(x, *options, **keywords) for x in (block.whole, block.part))
-        return Block(whole, part, axis, block.position)
+    axis, part = block.axis, block.part
+    if function in _APART and axis < block.whole.dim() - _APART[function]:
+        part = function(part, *options, **keywords)
+    elif function not in _RESHAPING:
+        return None
+    if not isinstance(part, Tensor):
+        return None  # a maximum and its place
+    whole = function(block.whole, *options, **keywords)
     if function in _RESHAPING:
-        whole = function(block.whole, *options, **keywords)
-        if whole.dim() == axis + 1 and whole.shape[:axis] == block.whole.shape[:axis]:
-            return Block(whole, block.part.flatten(axis), axis, block.position)
-    return None
+        if whole.dim() != axis + 1 or whole.shape[:axis] != block.whole.shape[:axis]:
+            return None
+        part = part.flatten(axis)
+    return Block(whole, part, axis, block.position)

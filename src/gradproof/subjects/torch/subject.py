@@ -36,6 +36,8 @@ FEW = 8
 MANY, MANY_LANES = 256, 11
 #: Points at which a batch is compared with f itself: of one tensor, and of all together.
 TRIED, TRIED_ALONG = 3, 2
+#: Evaluations of a part of f along directions that are made one by one before batches are tried.
+PATIENCE = 8
 #: How far entries are moved to try whether batches give f's values, relative to their scale.
 VISIBLE = 2.0**-5
 #: Rounding that is allowed for there, in units of the values' spacing.
@@ -93,6 +95,7 @@ class TorchSubject(Evaluator):
         #: Entries that are taken for constants.
         self._held: dict[int, NDArray[np.bool_]] = {}
         self._batches = Batches(function, lambda: self.cotangent)
+        self._patience = 0
         self._rng = np.random.default_rng(seed)
         self._here: Branches | None = None
 
@@ -155,7 +158,8 @@ class TorchSubject(Evaluator):
             )
 
         if not self._batches.is_settled(None):
-            if not self.can_afford(2 * TRIED_ALONG):
+            self._patience -= len(offsets)
+            if self._patience >= 0 or not self.can_afford(2 * TRIED_ALONG):
                 return self.run(one, offsets, FEW)
             self._settle_along()
         batched = self._batches.has_way(None) and not all(still)
@@ -249,9 +253,19 @@ class TorchSubject(Evaluator):
 
     def _part(self, f: Callable[..., Any], x: tuple[Any, ...], **others: Any) -> TorchSubject:
         """A subject of a part of f, which is in double precision where f is."""
-        with self.session():
+        before = torch.get_default_dtype()
+        try:
+            if self._function.is_promoted:
+                torch.set_default_dtype(torch.float64)
             part = TorchSubject(f, x, promote=False, rng=np.random.default_rng(0), **others)
+        finally:
+            torch.set_default_dtype(before)
         part._function.is_promoted = self._function.is_promoted
+        part._patience = PATIENCE
+        modules = (m for root in part._function.modules.values() for m in root.modules())
+        if not any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in modules):
+            # Its backward has run before, in f's, and it has no padding rows to be found.
+            part._disconnected = ()
         return part
 
     # -- calling f ---------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def test_error_in_the_data_hides_behind_a_large_regulariser() -> None:
 def test_terms_bring_a_hidden_error_out_and_name_it(way: str) -> None:
     report = check(total, X, bent, terms=WAYS[way])
     assert report.verdict == "fail"
-    assert report.reason == "the term 'data' fails by itself"
+    assert report.reason.startswith("in the term 'data', x: wrong only at [2]")
     assert report.terms["data"].verdict == "fail"
     wrong = report.terms["data"].entries.filter(verdict="mismatch")
     assert [entry.name for entry in wrong] == ["x[2]"]
@@ -109,7 +109,7 @@ def test_terms_that_do_not_add_up_decide_nothing() -> None:
 def test_a_wrong_total_fails_though_its_terms_do_not_add_up() -> None:
     report = check(data, X, lambda w: -data_grad(w), terms={"other": (ridge, ridge_grad)})
     assert report.verdict == "fail"
-    assert [finding.kind for finding in report.findings] == ["terms-do-not-add-up"]
+    assert [f.kind for f in report.findings] == ["terms-do-not-add-up", "sign-flip"]
 
 
 def test_large_terms_may_cancel() -> None:

@@ -75,7 +75,7 @@ def causes_of(
     left = unexplained(failing, origins, stages)
     for name, one in (wrong or {"": whole}).items():
         case = _case(one, known)
-        where = f"in the term {name}, " if name else ""
+        where = f"in the term {name!r}, " if name else ""
         findings += _about_tensors(
             case, [tensor for tensor in _failing(one) if tensor in left], where, rng
         )
@@ -176,6 +176,8 @@ def _about_tensors(
         found = reason(case, name, entries, rng)
         if case.subject.exhausted is not None:
             break
+        if found.kind == "nan" and any(f.kind == "nan" for f in case.report.findings):
+            continue  # that has been said
         alike.setdefault(_likeness(found), []).append((name, found))
     for some in alike.values():
         name, found = some[0]

@@ -31,9 +31,11 @@ PILOTS = 24
 STRETCHES = (1.0, 4.0, 16.0)
 WORTHWHILE = 200
 #: A shorter pair's step, relative to the one before, and how often a pair is shortened: beside a
-#: kink two or three pairs settle what a whole ladder would.
+#: kink a few pairs settle what a whole ladder would.
 SHORTER = 0.2
-SHORTENED = 2
+SHORTENED = 4
+#: The relative bar that a pair needs to settle by itself what a longer one did not.
+FINE = 1e-6
 #: The longest step of a pair, relative to the scale: for entries of little effect or none.
 LONGEST = 0.05
 #: A pair's evidence against a claim is enough when the gap is this many bars.
@@ -69,17 +71,23 @@ def settle_by_pairs(
         settled[long] = _lengthen(sampler, request, first, long, value, noise, resolution, numeric)
     settled |= _is_dead(first, request, resolution)
     blunt = ~settled & ~sharp & np.isfinite(first.slope)
-    before = first
-    for turn in range(SHORTENED):
-        open_ = ~settled & np.isfinite(before.slope) & sharp
-        rest = np.flatnonzero(open_ if turn == 0 else open_ & before.is_bent(request))
+    rest = np.flatnonzero(~settled & np.isfinite(first.slope) & sharp)
+    before = first.take(rest)
+    for _ in range(SHORTENED):
         if len(rest) == 0:
             break
-        numeric.value[rest], numeric.error[rest] = before.slope[rest], before.error[rest]
-        after = _Pair.evaluate(sampler, request, rest, SHORTER * before.step[rest], value, noise)
-        settled[rest] = _weigh_pairs(request.take(rest), before.take(rest), after, numeric, rest)
-        sharp[rest] &= after.settles(request.take(rest), resolution)[1]
-        before = before.replace(rest, after)
+        numeric.value[rest], numeric.error[rest] = before.slope, before.error
+        after = _Pair.evaluate(sampler, request, rest, SHORTER * before.step, value, noise)
+        some = request.take(rest)
+        settled[rest], moved = _weigh_pairs(some, before, after, numeric, rest)
+        # Still shorter steps tell more where something is left behind at each.
+        go_on = np.flatnonzero(
+            ~settled[rest]
+            & np.isfinite(after.slope)
+            & after.settles(some, resolution)[1]
+            & (moved | after.is_bent(some))
+        )
+        rest, before = rest[go_on], after.take(go_on)
     return numeric, np.flatnonzero(~settled & ~blunt), np.flatnonzero(blunt)
 
 
@@ -172,8 +180,8 @@ def _weigh_pairs(
     second: _Pair,
     numeric: Numeric,
     where: NDArray[np.intp],
-) -> NDArray[np.bool_]:
-    """Which entries two pairs settle; writes their values."""
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which entries two pairs settle, and where they differ; writes the values of the former."""
     ratio = (first.step / second.step) ** 2
     # Smooth: the even part falls as t^2. A kink at the point: as t.
     kinked = (np.abs(second.even) > 30.0 * second.level) & (
@@ -193,8 +201,11 @@ def _weigh_pairs(
     refined = truncated | wrong
     numeric.value[where[refined]] = better[refined]
     numeric.error[where[refined]] = (bar + np.where(wrong, change, 0.0))[refined]
-    settled: NDArray[np.bool_] = refined | smooth
-    return settled
+    # Kinks that the first pair crossed and the second one does not leave nothing to refine.
+    clear = second.settles(request, FINE)[0] & moved & ~kinked & ~refined & ~smooth
+    numeric.value[where[clear]] = second.slope[clear]
+    numeric.error[where[clear]] = second.error[clear]
+    return refined | smooth | clear, moved
 
 
 def _first_step(request: Request, noise: float) -> Floats:

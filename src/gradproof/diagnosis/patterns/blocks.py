@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradproof.diagnosis.patterns.comparison import ENOUGH, Comparison, compare
+from gradproof.diagnosis.patterns.comparison import Comparison, compare
 from gradproof.diagnosis.patterns.field import Alternative, Bools, Explanation, Field, Match
-from gradproof.diagnosis.patterns.names import is_enough
 from gradproof.diagnosis.patterns.regions import Region, coincidence, entries, regions
 from gradproof.diagnosis.patterns.wording import number
 from gradproof.numerics.agreement import Floats
@@ -19,6 +18,11 @@ Matcher = Callable[[Comparison], Iterator[Match]]
 #: Digits that the place of the wrong entries has to say if what is wrong there is clear, and how
 #: many regions are looked into.
 PLACED, MOST_REGIONS = 1.0, 6
+#: The same if what is wrong there is not clear, where all entries were looked at and where not; and
+#: if they are all 0.
+PLAINLY, LIKELY, EMPTY = 1.3, 3.0, 2.0
+#: Indices of slices that are told.
+MOST_TOLD = 6
 
 
 def match_block(seen: Comparison, inside: tuple[Matcher, ...]) -> Iterator[Match]:
@@ -34,7 +38,7 @@ def match_block(seen: Comparison, inside: tuple[Matcher, ...]) -> Iterator[Match
         within = region.everywhere(seen.field.shape)
         if not _is_free_of_right_ones(seen, within):
             continue
-        part = compare(_part(seen.field, region, within))
+        part = compare(_part(seen.field, region, within), seen.lengths)
         matches = sorted((m for f in inside for m in f(part)), key=lambda m: m.cost)
         for found in matches[:1]:
             yield _explained(seen, region, within, found)
@@ -42,8 +46,9 @@ def match_block(seen: Comparison, inside: tuple[Matcher, ...]) -> Iterator[Match
 
 def match_place(seen: Comparison) -> Iterator[Match]:
     """All wrong entries lie in one region, all right ones outside; what is wrong is not clear."""
+    least = PLAINLY if seen.looked == seen.size else LIKELY
     for region, digits in _placed(seen):
-        if digits >= ENOUGH and _is_free_of_right_ones(seen, region.everywhere(seen.field.shape)):
+        if digits >= least and _is_free_of_right_ones(seen, region.everywhere(seen.field.shape)):
             yield _unclear(seen, region)
             return
     few = entries(seen.field.shape, [c[seen.wrong] for c in seen.coordinates])
@@ -61,15 +66,17 @@ def match_zero_slice(seen: Comparison) -> Iterator[Match]:
     for axis, n in enumerate(shape):
         others = tuple(a for a in range(len(shape)) if a != axis)
         empty = is_zero.all(axis=others) if others else is_zero
-        if n == 1 or not np.all(empty[seen.coordinates[axis][wrong]]):
+        if n in (1, seen.size) or not np.all(empty[seen.coordinates[axis][wrong]]):
             continue
         count = int(empty.sum()) * (seen.size // n)
         elsewhere = (int(is_zero.sum()) - count + 1) / (seen.size - count + 1)
-        if not is_enough(-count * float(np.log10(elsewhere)) - float(np.log10(n * len(shape)))):
+        if -count * np.log10(elsewhere) - np.log10(n * len(shape)) < EMPTY:
             continue
-        indices = ", ".join(str(i) for i in np.flatnonzero(empty))
+        told = [str(i) for i in np.flatnonzero(empty)]
+        if len(told) > MOST_TOLD:
+            told[MOST_TOLD:] = ["..."]
         place = [":"] * len(shape)
-        place[axis] = indices if empty.sum() == 1 else f"[{indices}]"
+        place[axis] = told[0] if len(told) == 1 else f"[{', '.join(told)}]"
         text = f"[{', '.join(place)}]"
         known = int(np.count_nonzero(wrong))
         message = (
@@ -141,7 +148,9 @@ def _explained(seen: Comparison, region: Region, within: Bools, found: Match) ->
         "entries": count,
     }
     cost = 2.5 + region.cost + found.cost
-    return Match(cost, Explanation("block", message, evidence, corrected))
+    is_slice = region.shape is not None and found.explanation.kind == "zero"
+    kind = "zero" if is_slice else "block"
+    return Match(cost, Explanation(kind, message, evidence, corrected))
 
 
 def _unclear(seen: Comparison, region: Region) -> Match:
@@ -155,9 +164,12 @@ def _unclear(seen: Comparison, region: Region) -> Match:
     }
     first = wrong[np.argmax(np.abs(seen.claim - seen.numeric)[wrong])]
     claim, numeric, error = (float(x[first]) for x in (seen.claim, seen.numeric, seen.error))
-    ratio = f", {number(claim / numeric, error / abs(numeric))} times it" if numeric else ""
+    ratio = ""
+    if claim and abs(numeric) > error:
+        ratio = f", {number(claim / numeric, error / abs(numeric))} times it"
+    only = "only " if seen.field.is_complete or region.rivals > 0.0 else ""
     message = (
-        f"wrong only {region.text} ({len(wrong)} of {seen.looked} entries looked at)"
+        f"wrong {only}{region.text} ({len(wrong)} of {seen.looked} entries looked at)"
         f"{'; the worst is claimed' if len(wrong) > 1 else '; claimed is'} {claim:.9g} where the "
         f"right gradient is {numeric:.9g} (+- {error:.0e}){ratio}"
     )

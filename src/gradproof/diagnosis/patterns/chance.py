@@ -23,7 +23,9 @@ def digits_of_places(seen: Comparison, where: Bools | None = None) -> float:
         seen: claim against numeric.
         where: the entries that count, (k,); all by default.
     """
-    wrong = seen.wrong if where is None else seen.wrong & where
+    # A 0 may be found anywhere.
+    wrong = seen.wrong & (np.abs(seen.numeric) > seen.error)
+    wrong = wrong if where is None else wrong & where
     lanes = np.flatnonzero(wrong)[:COUNTED]
     claim = seen.field.claim[np.isfinite(seen.field.claim)]
     if len(claim) > OTHERS:
@@ -39,7 +41,6 @@ def _shares(claim: Floats, numeric: Floats, error: Floats) -> Floats:
     inside = inside - np.searchsorted(ordered, numeric - error, "left")
     largest = float(np.abs(ordered[[0, -1]]).max())
     spread = largest * float(np.sqrt(np.mean((ordered / largest) ** 2))) if largest else 0.0
-    with np.errstate(all="ignore"):
-        narrow = np.where(spread > 0.0, error / spread, 1.0)
+    narrow = np.where(spread > 0.0, error / spread, 1.0)
     share = np.maximum(inside - 1, 0) / len(ordered) + narrow
     return np.asarray(np.clip(share, 10.0**-MOST, 1.0))

@@ -11,13 +11,14 @@ the number of hypotheses that were open, have to exceed `ENOUGH`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from gradproof.diagnosis.patterns.field import Bools, Codes, Field
+from gradproof.diagnosis.patterns.field import SECOND_CALL, Bools, Codes, Field
 from gradproof.numerics.agreement import Floats
 
 #: Digits that have to speak for an explanation: one in 10^4 wrong ones would be taken for right.
@@ -61,6 +62,7 @@ class Comparison:
         index: the entries' row-major indices, (k,).
         claim, numeric, error: there, (k,).
         looked: how many of the k were looked at; the others, last, are known to be right.
+        lengths: of the tensor's axes, by name.
     """
 
     field: Field
@@ -69,6 +71,7 @@ class Comparison:
     numeric: Floats
     error: Floats
     looked: int
+    lengths: Mapping[str, float]
 
     @cached_property
     def wrong(self) -> Bools:
@@ -92,6 +95,15 @@ class Comparison:
         return np.unravel_index(self.index, self.field.shape) if self.field.shape else ()
 
     @cached_property
+    def arrays(self) -> Mapping[str, Floats]:
+        """What the error may be made of: the field's arrays that are not 0, each (size,)."""
+        return {
+            name: array
+            for name, array in self.field.arrays.items()
+            if name != SECOND_CALL and array.any() and np.isfinite(array).all()
+        }
+
+    @cached_property
     def size(self) -> int:
         """Entries of the tensor."""
         return len(self.field.claim)
@@ -113,23 +125,15 @@ class Comparison:
 
     def digits_of(self, move: Floats) -> Floats:
         """Digits of entries that had to be moved so far, (k,); 0 where the claim was right."""
-        with np.errstate(all="ignore"):
-            digits = np.log10(np.abs(move) / (2.0 * self.error))
+        digits = np.log10(np.abs(move) / (2.0 * self.error))
         return np.where(self.wrong, np.clip(digits, 0.0, MOST), 0.0)
 
     def line(self, u: Floats, v: Floats | float = 0.0) -> Line | None:
         """The numbers q for which numeric = q u + v at all entries; None if there are none."""
-        with np.errstate(all="ignore"):
-            middle, half = (self.numeric - v) / u, np.abs(self.error / u)
-        fixed = u == 0.0
-        if not np.all(
-            np.abs((self.numeric - v)[fixed] if np.ndim(v) or fixed.any() else 0.0)
-            <= self.error[fixed]
-        ):
+        gap, fixed = self.numeric - v, u == 0.0
+        if fixed.all() or np.any(np.abs(gap[fixed]) > self.error[fixed]):
             return None
-        middle, half = middle[~fixed], half[~fixed]
-        if not len(middle):
-            return None
+        middle, half = gap[~fixed] / u[~fixed], self.error[~fixed] / np.abs(u[~fixed])
         low, high = float(np.max(middle - half)), float(np.min(middle + half))
         if not low <= high:
             return None
@@ -137,8 +141,13 @@ class Comparison:
         return Line(low, high, float(digits.sum() - digits.max()), float(digits.sum()))
 
 
-def compare(field: Field) -> Comparison:
-    """Leave out entries that say nothing, and add some that are known to be right."""
+def compare(field: Field, lengths: Mapping[str, float]) -> Comparison:
+    """Leave out entries that say nothing, and add some that are known to be right.
+
+    Args:
+        field: the gradient of one tensor, or of a part of it.
+        lengths: of the whole tensor's axes, by name.
+    """
     claim = field.claim[field.index]
     use = np.isfinite(field.numeric) & np.isfinite(field.error) & np.isfinite(claim)
     index, numeric, claim = field.index[use], field.numeric[use], claim[use]
@@ -152,7 +161,7 @@ def compare(field: Field) -> Comparison:
         numeric = np.concatenate([numeric, there])
         error = np.concatenate([error, min(bar, 1e-6) * np.abs(there)])
     least = ROUNDING * np.fmax(np.abs(claim), np.abs(numeric))
-    return Comparison(field, index, claim, numeric, np.fmax(error, least), looked)
+    return Comparison(field, index, claim, numeric, np.fmax(error, least), looked, lengths)
 
 
 def _not_looked_at(field: Field) -> Codes:

@@ -13,7 +13,6 @@ The last two are looked for only if nothing else fits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -21,24 +20,21 @@ from gradproof.diagnosis.patterns.blocks import match_block, match_place, match_
 from gradproof.diagnosis.patterns.comparison import Comparison, compare
 from gradproof.diagnosis.patterns.equals import match_accumulated, match_alternative, match_array
 from gradproof.diagnosis.patterns.field import Explanation, Field, Match
-from gradproof.diagnosis.patterns.masks import (
-    match_clipped,
-    match_mask,
-    match_masked,
-    match_two_ratios,
-)
-from gradproof.diagnosis.patterns.names import with_lengths
+from gradproof.diagnosis.patterns.masks import match_mask, match_masked
+from gradproof.diagnosis.patterns.names import lengths_of
 from gradproof.diagnosis.patterns.nan import match_nan
+from gradproof.diagnosis.patterns.operands import match_operand
+from gradproof.diagnosis.patterns.order import match_misplaced, match_order
 from gradproof.diagnosis.patterns.pairs import match_conjugate
 from gradproof.diagnosis.patterns.places import match_places
 from gradproof.diagnosis.patterns.precision import match_precision
 from gradproof.diagnosis.patterns.scalar import match_factor, match_no_gradient, match_zero
 from gradproof.diagnosis.patterns.slices import (
     match_factor_by_slice,
-    match_misplaced,
-    match_order,
     match_term_by_slice,
+    match_two_terms_by_slice,
 )
+from gradproof.diagnosis.patterns.subsets import match_clipped, match_two_ratios
 from gradproof.diagnosis.patterns.sums import match_constant, match_unsummed
 from gradproof.diagnosis.patterns.terms import (
     match_array_factor,
@@ -80,9 +76,11 @@ _WHOLE: tuple[Matcher, ...] = (
 )
 #: What is looked for if nothing else fits: much is found from the data.
 _FREE: tuple[Matcher, ...] = (
+    match_operand,
     match_order,
     match_factor_by_slice,
     match_term_by_slice,
+    match_two_terms_by_slice,
     match_misplaced,
     match_place,
 )
@@ -102,8 +100,7 @@ def explain(field: Field) -> list[Explanation]:
         All explanations under which the entries that were looked at agree; exactly one, of kind
         "unexplained", if there is none.
     """
-    field = replace(field, constants=with_lengths(field.constants, field.shape))
-    seen = compare(field)
+    seen = compare(field, lengths_of(field.shape))
     matches = list(match_nan(field))
     if seen.wrong.any():
         for matchers in (_WHOLE, _FREE):
@@ -112,8 +109,23 @@ def explain(field: Field) -> list[Explanation]:
             matches += found
             if found:
                 break
-    explanations = [m.explanation for m in sorted(matches, key=lambda m: m.cost)]
-    return explanations or [_unexplained(seen)]
+    matches.sort(key=lambda m: m.cost)
+    return _distinct([m.explanation for m in matches]) or [_unexplained(seen)]
+
+
+def _distinct(explanations: list[Explanation]) -> list[Explanation]:
+    """Leave out what has been said: the same kind, and the same corrected gradient."""
+    kept: list[Explanation] = []
+    for new in explanations:
+        if not any(new.kind == old.kind and _is_same(new, old) for old in kept):
+            kept.append(new)
+    return kept
+
+
+def _is_same(new: Explanation, old: Explanation) -> bool:
+    if new.corrected is None or old.corrected is None:
+        return new.corrected is None and old.corrected is None
+    return np.allclose(new.corrected, old.corrected, rtol=1e-6, atol=0.0, equal_nan=True)
 
 
 def _spares_the_rest(seen: Comparison, explanation: Explanation) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
@@ -15,8 +16,8 @@ from gradproof.diagnosis.patterns.wording import several
 MOST_NAMES = 3
 #: Chance that one of the simpler named numbers would have been hit, above which no name is told.
 CHANCE = 0.05
-#: The least n for which n / (n - 1) is looked for: 3 / 2 may be anything.
-LEAST_COUNT = 4.0
+#: A fraction is plain if its numerator times its denominator is no more: 3 / 2 may be anything.
+PLAIN = 20
 
 
 @dataclass(frozen=True)
@@ -38,29 +39,35 @@ class Named:
 
 @dataclass(frozen=True)
 class _Part:
+    """A number, its name, and what it is made of; `is_made` if its name is a formula."""
+
     value: float
     name: str
     constants: tuple[str, ...]
-    is_made: bool = False  # of others, so that its name is a formula
+    is_made: bool = False
 
 
-def with_lengths(constants: Mapping[str, float], shape: tuple[int, ...]) -> dict[str, float]:
-    """The known numbers, and with them the lengths of a tensor's axes.
+def lengths_of(shape: tuple[int, ...]) -> dict[str, float]:
+    """The lengths of a tensor's axes, which are known without being told.
 
-    >>> with_lengths({"the batch size": 32.0}, (4, 1, 3))  # doctest: +NORMALIZE_WHITESPACE
-    {'the batch size': 32.0, 'the length of axis 0': 4.0, 'the length of axis 2': 3.0,
-     'the number of entries': 12.0}
+    >>> lengths_of((4, 1, 3))
+    {'the length of axis 0': 4.0, 'the length of axis 2': 3.0, 'the number of entries': 12.0}
     """
     lengths = {f"the length of axis {a}": float(n) for a, n in enumerate(shape) if n > 1}
     if len(lengths) > 1:
         lengths["the number of entries"] = float(np.prod(shape))
-    return {**constants, **lengths}
+    return lengths
 
 
-def numbers(constants: Mapping[str, float]) -> list[Named]:
-    """Numbers and what they are, the simplest first; equal ones of one kind share an entry."""
+def numbers(constants: Mapping[str, float], lengths: Mapping[str, float]) -> list[Named]:
+    """Numbers and what they are, the simplest first; equal ones of one kind share an entry.
+
+    Args:
+        constants: numbers that somebody told, by name.
+        lengths: numbers that are there anyway. Plain fractions of them say nothing.
+    """
     found: list[Named] = []
-    for level in _levels(constants):
+    for level in _levels(constants, lengths):
         new: dict[float, list[_Part]] = {}
         for part in level:
             if np.isfinite(part.value) and part.value > 0.0 and abs(part.value - 1.0) > 1e-9:
@@ -71,11 +78,12 @@ def numbers(constants: Mapping[str, float]) -> list[Named]:
                 continue
             names = list(dict.fromkeys(part.name for part in parts if part.name))[:MOST_NAMES]
             of = tuple(dict.fromkeys(c for part in parts for c in part.constants))
-            found.append(Named(parts[0].value, several(names) if names else "", len(found) + 1, of))
+            name = several(names) if names else ""
+            found.append(Named(parts[0].value, name, len(found) + 1, of))
     return found
 
 
-def match(line: Line, constants: Mapping[str, float]) -> Named | None:
+def match(line: Line, constants: Mapping[str, float], lengths: Mapping[str, float]) -> Named | None:
     """The simplest number with a name that the line's may be, the sign aside.
 
     None if that would say little: if the line is so wide that one of the named numbers would have
@@ -85,7 +93,7 @@ def match(line: Line, constants: Mapping[str, float]) -> Named | None:
         return None
     low, high = sorted((abs(line.low), abs(line.high)))
     width = np.log(high / low) + 2.0 * ROUNDING
-    for named in numbers(constants):
+    for named in numbers(constants, lengths):
         slack = ROUNDING * named.value
         if low - slack <= named.value <= high + slack:
             return named if named.rank * width < CHANCE else None
@@ -102,27 +110,38 @@ def is_enough(digits: float) -> bool:
     return digits >= ENOUGH
 
 
-def _levels(constants: Mapping[str, float]) -> Iterator[list[_Part]]:
+def _levels(constants: Mapping[str, float], lengths: Mapping[str, float]) -> Iterator[list[_Part]]:
     known = [_Part(value, name, (name,)) for name, value in constants.items() if value > 0.0]
+    axes = [_Part(value, name, ()) for name, value in lengths.items()]
+    both = known + axes
     twice = [_Part(2.0, "", ()), _Part(0.5, "", ())]
     yield twice + [part for one in known for part in _and_inverse(one)]
+    yield [part for one in axes for part in _and_inverse(one)]
     yield [_Part(2.0**0.5, "the square root of 2", ())]
     yield [_Part(0.5**0.5, "1 over the square root of 2", ())]
-    yield [part for one in known for part in _powers(one)]
-    yield [part for one, other in combinations(known, 2) for part in _products(one, other)]
-    yield [part for one in known for part in _with_two(one)]
+    yield [part for one in both for part in _powers(one)]
+    yield [part for one in known for part in _formulas(one)]
+    yield [part for one, other in combinations(both, 2) for part in _products(one, other)]
+    yield [part for one in axes for part in _formulas(one) if not _is_plain(part.value)]
 
 
 def _and_inverse(part: _Part) -> list[_Part]:
     name = f"({part.name})" if part.is_made else part.name
-    return [part, _Part(1.0 / part.value, f"1 over {name}", part.constants, part.is_made)]
+    return [part, _Part(1.0 / part.value, f"1 over {name}", part.constants, True)]
 
 
 def _powers(part: _Part) -> list[_Part]:
+    root = _Part(part.value**0.5, f"the square root of {part.name}", part.constants)
+    return _and_inverse(root) + _and_inverse(
+        _Part(part.value**2, f"the square of {part.name}", part.constants)
+    )
+
+
+def _formulas(part: _Part) -> list[_Part]:
     value, name, of = part.value, part.name, part.constants
-    found = _and_inverse(_Part(value**0.5, f"the square root of {name}", of))
-    found += _and_inverse(_Part(value**2, f"the square of {name}", of))
-    if value >= LEAST_COUNT:  # a variance of n where one of n - 1 is due
+    found = _and_inverse(_Part(2.0 * value, f"twice {name}", of))
+    found += _and_inverse(_Part(0.5 * value, f"half {name}", of))
+    if value > 1.0:  # a variance of n where one of n - 1 is due
         found.append(_Part(value / (value - 1.0), f"n / (n - 1) where n is {name}", of))
         found.append(_Part((value - 1.0) / value, f"(n - 1) / n where n is {name}", of))
     elif value < 1.0:  # probabilities: to keep, to drop
@@ -134,15 +153,14 @@ def _powers(part: _Part) -> list[_Part]:
 
 def _products(one: _Part, other: _Part) -> list[_Part]:
     a, b, of = one.value, other.value, one.constants + other.constants
-    return [
-        *_and_inverse(_Part(a * b, f"{one.name} times {other.name}", of, True)),
-        _Part(a / b, f"{one.name} over {other.name}", of),
-        _Part(b / a, f"{other.name} over {one.name}", of),
-    ]
+    found = _and_inverse(_Part(a * b, f"{one.name} times {other.name}", of, True))
+    if (one.constants and other.constants) or not _is_plain(a / b):
+        found.append(_Part(a / b, f"{one.name} over {other.name}", of))
+        found.append(_Part(b / a, f"{other.name} over {one.name}", of))
+    return found
 
 
-def _with_two(part: _Part) -> list[_Part]:
-    value, name, of = part.value, part.name, part.constants
-    twice = _Part(2.0 * value, f"twice {name}", of)
-    half = _Part(0.5 * value, f"half {name}", of)
-    return [*_and_inverse(twice), *_and_inverse(half)]
+def _is_plain(value: float) -> bool:
+    fraction = Fraction(value).limit_denominator(PLAIN)
+    is_near = abs(float(fraction) - value) < 1e-12 * value
+    return is_near and fraction.numerator * fraction.denominator <= PLAIN

@@ -91,7 +91,7 @@ def _explained(
         return
     ratio, error = ratio_of(line)
     inverse = Line(1.0 / line.high, 1.0 / line.low, line.digits, line.all_digits)
-    named = match(inverse, seen.field.constants)
+    named = match(inverse, seen.field.constants, seen.lengths)
     if line.holds(-1.0):
         value, cost, meaning = -1.0, 1.0, ": the sign is wrong as well"
     elif named is not None:

@@ -13,6 +13,8 @@ from gradproof.diagnosis.patterns.wording import number, within
 
 #: Integer multiples up to here may be gradients added up over calls, if they are nothing else.
 MOST_CALLS = 16
+#: Entries whose right gradient is 0 before all are said to be, if not all were looked at.
+FEWEST = 3
 
 
 def match_zero(seen: Comparison) -> Iterator[Match]:
@@ -32,9 +34,9 @@ def match_no_gradient(seen: Comparison) -> Iterator[Match]:
     """The gradient is 0 at every entry looked at, and the claim is not."""
     if not np.all(np.abs(seen.numeric) <= seen.error):
         return
-    digits = float(seen.digits.sum())
-    if is_enough(digits):
-        count = int(np.count_nonzero(seen.wrong))
+    count = int(np.count_nonzero(seen.wrong))
+    is_known = count >= FEWEST or seen.looked == seen.size
+    if is_known and is_enough(float(seen.digits.sum())):
         message = (
             f"the right gradient is 0 at all {seen.looked} entries looked at, and the claim is not "
             f"at {count} of them"
@@ -65,7 +67,7 @@ def match_factor(seen: Comparison) -> Iterator[Match]:
         yield Match(1.0, Explanation("sign-flip", message, evidence, -seen.field.claim))
         return
     inverse = Line(1.0 / line.high, 1.0 / line.low, line.digits, line.all_digits)
-    named = match(inverse, seen.field.constants)
+    named = match(inverse, seen.field.constants, seen.lengths)
     if named is not None and is_enough(digits_of_name(line, named)):
         value = np.copysign(named.value, ratio)
         meaning = _meaning(value, named.name)

@@ -7,19 +7,12 @@ from itertools import combinations
 
 import numpy as np
 
-from gradproof.diagnosis.patterns.chance import digits_of_places
 from gradproof.diagnosis.patterns.comparison import Comparison
-from gradproof.diagnosis.patterns.field import SECOND_CALL, Codes, Explanation, Match
+from gradproof.diagnosis.patterns.field import Codes, Explanation, Match
+from gradproof.diagnosis.patterns.minimax import fit_two
 from gradproof.diagnosis.patterns.names import is_enough
-from gradproof.diagnosis.patterns.wording import axes_of, several
+from gradproof.diagnosis.patterns.wording import axes_of
 from gradproof.numerics.agreement import Floats
-
-#: Axes whose slices are tried in other places are no longer than this, in all entries times slices.
-MOST_TRIALS = 4_000_000
-#: Slices whose right place is told.
-MOST_TOLD = 4
-#: Entries that are looked for in other places.
-MOST_SOUGHT = 512
 
 
 def match_factor_by_slice(seen: Comparison) -> Iterator[Match]:
@@ -27,11 +20,11 @@ def match_factor_by_slice(seen: Comparison) -> Iterator[Match]:
     if not seen.wrong.any():
         return
     for axes in _kept(seen.field.shape):
-        found = _by_group(seen, axes, seen.claim, np.zeros(len(seen.index)))
+        found = _by_group(seen, axes, seen.claim)
         if found is None:
             continue
         middle, digits = found
-        if not is_enough(digits) or np.any(middle == 0.0):
+        if not is_enough(digits):
             continue
         ratios = 1.0 / middle[np.isfinite(middle)]
         message = (
@@ -53,102 +46,44 @@ def match_term_by_slice(seen: Comparison) -> Iterator[Match]:
     """A term that is constant along some axes, or proportional to a known array along them."""
     if not seen.wrong.any():
         return
-    arrays = {"": np.ones(seen.size)}
-    arrays |= {
-        name: array
-        for name, array in seen.field.arrays.items()
-        if name != SECOND_CALL and array.any() and np.isfinite(array).all()
-    }
+    arrays = {"": np.ones(seen.size), **seen.arrays}
     for axes in ((), *_kept(seen.field.shape)):
-        along = tuple(a for a, n in enumerate(seen.field.shape) if n > 1 and a not in axes)
         for name, array in arrays.items():
             if name and not axes:
                 continue  # one coefficient: a term of the whole tensor
             found = _by_group(seen, axes, array[seen.index], seen.claim)
             if found is None or not is_enough(found[1]):
                 continue
-            middle = found[0]
             what = f"proportional to {name}" if name else "the same"
-            message = (
-                f"the difference between claim and right gradient is {what} all along "
-                f"{axes_of(along)} (on {seen.counts}): a term such as a mean or a sum along "
-                f"{'it' if len(along) == 1 else 'them'} is missing or wrong"
-            )
-            evidence = {"axes": along, "array": name or "1"}
-            corrected = seen.field.claim + array * _spread_out(seen, axes, middle)
-            is_known = bool(np.isfinite(middle).all())
-            yield Match(
-                5.5 + 0.2 * len(axes) + (0.3 if name else 0.0),
-                Explanation("missing-term", message, evidence, corrected if is_known else None),
-            )
+            yield _as_term(seen, axes, array * _spread_out(seen, axes, found[0]), what, 5.5)
             return
 
 
-def match_order(seen: Comparison) -> Iterator[Match]:
-    """The slices along an axis are right, but in another order."""
-    wrong = seen.wrong
-    shape = seen.field.shape
-    for axis, n in enumerate(shape):
-        if n == 1 or n * len(seen.index) > MOST_TRIALS or not wrong.any():
-            continue
-        here = seen.coordinates[axis]
-        stride = int(np.prod(shape[axis + 1 :], dtype=int))
-        base = seen.index - here * stride
-        fits = np.ones((n, n), bool)  # fits[j, l]: slice j may be the claim's slice l
-        for slice_ in range(n):
-            agrees = seen.agrees(seen.field.claim[base + slice_ * stride])
-            fits[here[~agrees], slice_] = False
-        moved = np.unique(here[wrong])
-        if not fits[moved].any(axis=1).all():
-            continue
-        kept = np.setdiff1d(np.unique(here), moved)
-        choices = float(np.log10(n)) * len(moved)
-        if not is_enough(digits_of_places(seen) - choices - float(np.log10(len(shape)))):
-            continue
-        sources = {int(j): int(np.argmax(fits[j])) for j in moved}
-        if len(set(sources.values())) < len(sources):
-            what = "taken from the wrong slices"
-        else:
-            what = "right, but in another order"
-        told = [f"its {of} belongs at {to}" for to, of in list(sources.items())[:MOST_TOLD]]
-        more = ", ..." if len(sources) > MOST_TOLD else ""
-        message = (
-            f"the slices along axis {axis} are {what}: {several(told)}{more} ({len(moved)} of "
-            f"{len(moved) + len(kept)} slices looked at)"
-        )
-        corrected = _reordered(seen, axis, sources) if len(moved) + len(kept) == n else None
-        evidence = {"axis": axis, "sources": sources}
-        yield Match(4.5, Explanation("misplaced", message, evidence, corrected))
+def match_two_terms_by_slice(seen: Comparison) -> Iterator[Match]:
+    """A constant and a multiple of a known array in each slice, as of a mean and a variance."""
+    if not seen.wrong.any():
         return
+    for axes in _kept(seen.field.shape):
+        for name, array in seen.arrays.items():
+            found = _two_by_group(seen, axes, array)
+            if found is not None and is_enough(found[1]):
+                yield _as_term(seen, axes, found[0], f"a constant and a multiple of {name}", 6.0)
+                return
 
 
-def match_misplaced(seen: Comparison) -> Iterator[Match]:
-    """Each wrong entry's right value stands somewhere else in the claim."""
-    wrong = np.flatnonzero(seen.wrong)
-    least = 2 if seen.looked == seen.size else 3
-    if len(wrong) < least or len(wrong) > MOST_SOUGHT:
-        return
-    order = np.argsort(seen.field.claim)
-    values = seen.field.claim[order]
-    low = np.searchsorted(values, seen.numeric - seen.error, "left")
-    high = np.searchsorted(values, seen.numeric + seen.error, "right")
-    if np.any((high - low)[wrong] != 1):  # not there, or not at one place alone
-        return
-    digits = digits_of_places(seen) - len(wrong) * float(np.log10(seen.size))
-    if not is_enough(digits):
-        return
-    sources = order[low[wrong]]
-    pairs = {int(seen.index[i]): int(j) for i, j in zip(wrong, sources, strict=True)}
+def _as_term(
+    seen: Comparison, axes: tuple[int, ...], term: Floats, what: str, cost: float
+) -> Match:
+    """The claim lacks a term (size,), NaN where it is not known."""
+    along = tuple(a for a, n in enumerate(seen.field.shape) if n > 1 and a not in axes)
     message = (
-        f"the values are right but in the wrong places: each of the {len(wrong)} wrong entries' "
-        "right values stands at another entry of the claim"
+        f"the difference between claim and right gradient is {what} all along {axes_of(along)} (on "
+        f"{seen.counts}): a term such as that of a mean, a sum or a variance along "
+        f"{'it' if len(along) == 1 else 'them'} is missing or wrong"
     )
-    corrected = None
-    if seen.looked == seen.size:
-        corrected = seen.field.claim.copy()
-        corrected[seen.index[wrong]] = seen.field.claim[sources]
-    evidence = {"sources": dict(list(pairs.items())[:20]), "wrong": len(wrong)}
-    yield Match(6.2, Explanation("misplaced", message, evidence, corrected))
+    evidence = {"axes": along, "term": what}
+    corrected = seen.field.claim + term if np.isfinite(term).all() else None
+    return Match(cost + 0.2 * len(axes), Explanation("missing-term", message, evidence, corrected))
 
 
 def _kept(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -167,34 +102,54 @@ def _group(seen: Comparison, axes: tuple[int, ...]) -> tuple[Codes, int]:
 
 
 def _by_group(
-    seen: Comparison, axes: tuple[int, ...], u: Floats, v: Floats
+    seen: Comparison, axes: tuple[int, ...], u: Floats, v: Floats | None = None
 ) -> tuple[Floats, float] | None:
-    """For each group the q with numeric = q u + v, NaN where it is not known; and the digits."""
+    """For each group the q with numeric = q u + v, NaN where it is not known; and the digits.
+
+    Without v they are ratios, none of which may be 0.
+    """
+    is_ratio = v is None
+    gap = seen.numeric if v is None else seen.numeric - v
     group, count = _group(seen, axes)
     fixed = u == 0.0
-    if np.any(np.abs(seen.numeric - v)[fixed] > seen.error[fixed]):
+    if np.any(np.abs(gap[fixed]) > seen.error[fixed]):
         return None
-    middle, half = (seen.numeric - v) / u, np.abs(seen.error / u)
+    middle, half = gap / u, np.abs(seen.error / u)
     low, high = np.full(count, -np.inf), np.full(count, np.inf)
     np.maximum.at(low, group[~fixed], (middle - half)[~fixed])
     np.minimum.at(high, group[~fixed], (middle + half)[~fixed])
-    if np.any(low > high):
+    if np.any(low > high) or (is_ratio and np.any((low <= 0.0) & (high >= 0.0) & (low > -np.inf))):
         return None
-    best = np.zeros(count)
-    np.maximum.at(best, group, seen.digits)
+    if axes and np.count_nonzero(np.bincount(group[seen.wrong]) >= 2) < 2:
+        return None  # one slice shows nothing of slices
+    best = _largest(seen.digits, group, count)
     digits = float(seen.digits.sum() - best.sum()) - float(np.log10(len(seen.field.shape) + 1))
     known = np.isfinite(low) & np.isfinite(high)
     return np.where(known, 0.5 * low + 0.5 * high, np.nan), digits
 
 
+def _two_by_group(
+    seen: Comparison, axes: tuple[int, ...], array: Floats
+) -> tuple[Floats, float] | None:
+    """The term c + d array, (size,), one c and d for each group; and the digits."""
+    group, count = _group(seen, axes)
+    there, gap = array[seen.index], seen.numeric - seen.claim
+    slope, constant = fit_two(gap, seen.error, there, np.ones(len(gap)), group, count)
+    if not seen.agrees(seen.claim + constant[group] + slope[group] * there).all():
+        return None
+    first = _largest(seen.digits, group, count)
+    second = _largest(np.where(seen.digits == first[group], 0.0, seen.digits), group, count)
+    digits = float(seen.digits.sum() - first.sum() - second.sum())
+    term = _spread_out(seen, axes, constant) + _spread_out(seen, axes, slope) * array
+    return term, digits - float(np.log10(len(seen.arrays)))
+
+
+def _largest(values: Floats, group: Codes, count: int) -> Floats:
+    largest = np.zeros(count)
+    np.maximum.at(largest, group, values)
+    return largest
+
+
 def _spread_out(seen: Comparison, axes: tuple[int, ...], values: Floats) -> Floats:
     shape = tuple(n if a in axes else 1 for a, n in enumerate(seen.field.shape))
     return np.asarray(np.broadcast_to(values.reshape(shape), seen.field.shape).ravel())
-
-
-def _reordered(seen: Comparison, axis: int, sources: dict[int, int]) -> Floats:
-    claim = np.moveaxis(seen.field.claim.reshape(seen.field.shape), axis, 0)
-    order = np.arange(len(claim))
-    for to, of in sources.items():
-        order[to] = of
-    return np.asarray(np.moveaxis(claim[order], 0, axis).ravel())

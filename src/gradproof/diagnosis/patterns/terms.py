@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradproof.diagnosis.patterns.comparison import Comparison, Line
-from gradproof.diagnosis.patterns.field import PARAMETER, SECOND_CALL, Explanation, Match
+from gradproof.diagnosis.patterns.field import PARAMETER, Explanation, Match
+from gradproof.diagnosis.patterns.minimax import fit_two
 from gradproof.diagnosis.patterns.names import digits_of_name, is_enough, match
 from gradproof.diagnosis.patterns.scalar import ratio_of
 from gradproof.diagnosis.patterns.wording import number, within
@@ -18,7 +19,7 @@ def match_term(seen: Comparison) -> Iterator[Match]:
     """Claim less right gradient is a multiple of a known array."""
     if not seen.wrong.any():
         return
-    for name, array in _arrays(seen):
+    for name, array in seen.arrays.items():
         line = seen.line(-array[seen.index], seen.claim)
         if line is None or line.low * line.high <= 0.0:
             continue
@@ -36,7 +37,7 @@ def match_term(seen: Comparison) -> Iterator[Match]:
         else:
             message = f"the claim holds {of} too much"
         if name == PARAMETER:
-            message += ", which is what weight decay adds"
+            message += ", as weight decay adds it"
         message += f" ({within(_half(line))}, on {seen.counts}){meaning}"
         evidence |= {"array": name}
         corrected = seen.field.claim - value * array
@@ -47,13 +48,12 @@ def match_array_factor(seen: Comparison) -> Iterator[Match]:
     """The claim is the right gradient times a known array, or over it, and a number."""
     if not seen.wrong.any():
         return
-    for name, array in _arrays(seen):
+    for name, array in seen.arrays.items():
         if np.all(array == array[0]):
             continue
         there = array[seen.index]
-        with np.errstate(all="ignore"):
-            over = np.where(there == 0.0, np.nan, seen.claim / there)
-            all_over = np.where(array == 0.0, 0.0, seen.field.claim / array)
+        over = np.where(there == 0.0, np.nan, seen.claim / there)
+        all_over = np.where(array == 0.0, 0.0, seen.field.claim / array)
         for words, u, corrected in (
             ("times", over, all_over),
             ("over", seen.claim * there, seen.field.claim * array),
@@ -81,30 +81,23 @@ def match_factor_of_one_term(seen: Comparison) -> Iterator[Match]:
     wrong = int(np.count_nonzero(seen.wrong))
     ordered = np.sort(seen.digits)
     digits = float(ordered[:-2].sum()) if wrong > 3 else 0.0
-    if not is_enough(digits):
+    if not is_enough(digits) or seen.line(seen.claim) is not None:
         return
-    weight = 1.0 / np.fmax(seen.error, 1e-300)
-    for name, array in _arrays(seen):
+    alone = np.zeros(len(seen.index), np.intp)
+    for name, array in seen.arrays.items():
         there = array[seen.index]
-        columns = np.stack([seen.claim, there], axis=1) * weight[:, None]
-        if not np.isfinite(columns).all():
+        if not seen.claim.any() or not there.any():
             continue
-        scale = np.linalg.norm(columns, axis=0)
-        if not scale.all():
+        (q,), (c,) = fit_two(seen.numeric, seen.error, seen.claim, there, alone, 1)
+        if not q or not seen.agrees(q * seen.claim + c * there).all():
             continue
-        solution, _, rank, _ = np.linalg.lstsq(columns / scale, seen.numeric * weight, rcond=None)
-        q, c = solution / scale
-        if rank < 2 or q == 0.0 or not seen.agrees(q * seen.claim + c * there).all():
-            continue
-        # How far q may go: the bars over what of the claim is not along the array.
-        inverse = np.linalg.inv((columns / scale).T @ (columns / scale))
-        error = float(np.sqrt(inverse[0, 0]) / scale[0])
-        if abs(q - 1.0) <= 3.0 * error:
+        error = _leeway(seen, there)
+        if abs(q - 1.0) <= error:
             continue
         q_line = Line(q - error, q + error, digits, digits)
         ratio, ratio_error = ratio_of(q_line)
         inverse_line = Line(ratio - ratio_error, ratio + ratio_error, digits, digits)
-        named = match(inverse_line, seen.field.constants)
+        named = match(inverse_line, seen.field.constants, seen.lengths)
         meaning = f": {named.value:.6g} is {named.name}" if named and named.name else ""
         message = (
             f"but for a term proportional to {name}, the claim is {number(ratio, ratio_error)} "
@@ -114,12 +107,6 @@ def match_factor_of_one_term(seen: Comparison) -> Iterator[Match]:
         corrected = q * seen.field.claim + c * array
         cost = 4.0 if named else 5.0
         yield Match(cost, Explanation("factor", message, evidence, corrected))
-
-
-def _arrays(seen: Comparison) -> Iterator[tuple[str, Floats]]:
-    for name, array in seen.field.arrays.items():
-        if name != SECOND_CALL and array.any() and np.isfinite(array).all():
-            yield name, array
 
 
 def _coefficient(
@@ -135,7 +122,7 @@ def _coefficient(
     sign = float(np.sign(line.middle))
     if line.holds(sign) and is_enough(line.all_digits):
         return sign, "", 1.6, evidence
-    named = match(line, seen.field.constants)
+    named = match(line, seen.field.constants, seen.lengths)
     if named is not None and is_enough(digits_of_name(line, named)):
         meaning = f": {named.value:.6g} is {named.name}" if named.name else ""
         evidence |= {"matched": named.name or f"{named.value:g}", "constants": named.constants}
@@ -143,6 +130,14 @@ def _coefficient(
     if is_enough(line.digits):
         return line.middle, "", 3.5, evidence
     return None
+
+
+def _leeway(seen: Comparison, array: Floats) -> float:
+    """How far the ratio may go: the bars over what of the claim is not along the array."""
+    weight = 1.0 / seen.error
+    claim, along = seen.claim * weight, array * weight
+    rest = claim - along * (claim @ along) / (along @ along)
+    return float(np.sqrt(len(rest) / (rest @ rest)))
 
 
 def _half(line: Line) -> float:

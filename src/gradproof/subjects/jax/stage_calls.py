@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -43,6 +44,9 @@ WRAPPERS = tuple(
     )
 )
 
+#: Files of JAX's that apply a function to a tree.
+_PASSING = ("tree_util.py", "tree.py")
+
 
 def is_custom(equation: Any) -> bool:
     """Whether it calls a function that somebody gave a rule by custom_vjp or custom_jvp."""
@@ -65,7 +69,7 @@ def is_suspect(equation: Any) -> bool:
     """
     name = equation.primitive.name
     if name == "stop_gradient":
-        return True
+        return not _is_stopped_by_jax(equation)
     if name in CALLS or name in CUSTOM or name in LOOPS_AND_CONDITIONS:
         return False
     files = [inner.debug_info.func_filename for inner in inner_jaxprs(equation.params)]
@@ -99,6 +103,17 @@ def inner_jaxprs(params: Any) -> list[Any]:
     """Every jaxpr among the parameters of an operation."""
     values = jax.tree_util.tree_leaves(params, is_leaf=lambda v: hasattr(v, "eqns"))
     return [getattr(value, "jaxpr", value) for value in values if hasattr(value, "eqns")]
+
+
+def _is_stopped_by_jax(equation: Any) -> bool:
+    """Whether one of JAX's functions stops the gradient: softmax that of the maximum."""
+    traceback = equation.source_info.traceback
+    frames = [*traceback.frames] if traceback is not None else []
+    called_by = [frame for frame in frames if os.path.basename(frame.file_name) not in _PASSING]
+    for frame, caller in pairwise(called_by):
+        if frame.function_name == "stop_gradient" and frame.file_name.startswith(JAX):
+            return caller.file_name.startswith(JAX)
+    return False
 
 
 @cache

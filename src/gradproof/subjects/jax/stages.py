@@ -7,6 +7,7 @@ Both passes are compiled together, and cost about what f's gradient costs.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -266,7 +267,7 @@ def _names(parts: Sequence[Part]) -> list[str]:
     names = []
     for part, scopes in zip(parts, around, strict=True):
         own = function_name(part.call.equation)
-        path = [scope.strip("()") for scope in scopes]
+        path = [re.sub(r"^\((.*)\)$", r"\1", scope) for scope in scopes]
         if path[-1:] == [own]:
             path.pop()
         names.append("/".join([*path, own]))
@@ -276,6 +277,7 @@ def _names(parts: Sequence[Part]) -> list[str]:
 def _around(part: Part) -> Iterator[str]:
     if part.container is not None:
         yield from _around(part.container)
+        yield function_name(part.container.call.equation)
     yield from part.call.place.scopes
 
 
@@ -299,8 +301,16 @@ def _stage(
 
 
 def _open(part: Part, names: Sequence[str], make: MakeSubject) -> tuple[Any, object]:
-    x = OrderedDict((names[k], part.inputs[k]) for k, *_ in part.checked)
-    return make(lambda x: part.by_rule(list(x.values())), x, part.cotangents), None
+    point = OrderedDict((names[k], part.inputs[k]) for k, *_ in part.checked)
+
+    def f(x: dict[str, Any]) -> Any:
+        return part.by_rule(list(x.values()))
+
+    def gradient(x: dict[str, Any], cotangent: Any) -> Any:
+        # Not left to the subject, which compiles it: parts are many, and few gradients needed.
+        return jax.vjp(f, x)[1](cotangent)[0]
+
+    return make(f, point, part.cotangents), gradient
 
 
 def _is_wanted(equation: Any) -> bool:

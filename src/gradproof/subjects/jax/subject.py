@@ -27,6 +27,9 @@ from gradproof.subjects.jax.points import Points
 from gradproof.subjects.jax.stages import stages
 from gradproof.tree import entry_name
 
+#: Most parts of f are right, and few values tell: compiling them would take longer by far.
+PATIENCE = 16
+
 
 class JaxSubject(Evaluator):
     """f around x, in float64 where f allows it.
@@ -76,6 +79,7 @@ class JaxSubject(Evaluator):
         self._reverse = Reverse(self._function)
         self._values: tuple[float, float] | None = None  # at the point: f's own, the compiled one
         self._branches: Branches | None = None
+        self._patience = 0  # evaluations that are made before anything is compiled
 
     @property
     def weights(self) -> tuple[Floats, ...]:
@@ -107,7 +111,7 @@ class JaxSubject(Evaluator):
             if not self.take(1):
                 return np.nan
             value = self._function.at(self._work)
-            if not np.isfinite(value):
+            if not np.isfinite(value) or self.evaluations <= self._patience:
                 return value
             if self._values is None:
                 compiled = float(self._points.at([work[None] for work in self._work])[0])
@@ -157,9 +161,16 @@ class JaxSubject(Evaluator):
 
         def values(chunk: Chunk) -> Floats:
             which, steps = chunk
-            return self._points.at(self._stacked(directions, lanes[which], steps, base))
+            stacked = self._stacked(directions, lanes[which], steps, base)
+            if is_early:
+                points = ([array[i] for array in stacked] for i in range(len(which)))
+                return np.array([self._function.guarded(point) for point in points])
+            return self._points.at(stacked)
 
+        is_early = self.evaluations + len(offsets) <= self._patience
         with self.session():
+            if is_early:
+                return self.run(values, offsets, len(offsets))
             return self._in_chunks(values, offsets)
 
     def has_claim(self, grad: object) -> bool:
@@ -251,7 +262,9 @@ class JaxSubject(Evaluator):
     def _part(self, f: Callable[..., Any], x: object, cotangent: object) -> JaxSubject:
         with self.session():
             rng = np.random.default_rng(0)
-            return JaxSubject(f, x, promote=False, cotangent=cotangent, rng=rng)
+            part = JaxSubject(f, x, promote=False, cotangent=cotangent, rng=rng)
+        part._patience = PATIENCE
+        return part
 
     def crossings_along(
         self, directions: Sequence[Floats], offsets: Floats

@@ -13,30 +13,34 @@ from gradproof.subjects.layers.stage import Use
 
 
 def random_parts(names: Sequence[str], uses: Sequence[Use]) -> tuple[str, ...]:
-    """Layers whose results differ between two calls that begin alike."""
-    return tuple(
+    """Layers whose results differ between two calls that begin alike, or in succession."""
+    differ = tuple(
         name
         for name, use in zip(names, uses, strict=True)
         if not _is_same(_again(use)[1], _again(use)[1])
     )
+    return differ or _changing(names, uses)
 
 
 def replays(names: Sequence[str], uses: Sequence[Use]) -> Iterator[Finding]:
     """On layers that give something else when they are called again: random numbers, or a state."""
+    if found := _changing(names, uses):
+        message = (
+            f"{', '.join(found)} {'gives' if len(found) == 1 else 'give'} another result when "
+            "called again (random numbers, or a state that is kept); the layers' own evaluations "
+            "all begin from the state that they are in, so that the gradient of one draw is checked"
+        )
+        yield Finding("seed-fixed", message, evidence={"modules": found})
+
+
+def _changing(names: Sequence[str], uses: Sequence[Use]) -> tuple[str, ...]:
     found = []
     for name, use in zip(names, uses, strict=True):
         part, y = _again(use)
-        with use.draws.now().replayed():
-            second = part.forward(use.x.copy())
-        if not _is_same(y, second):
+        first = y.copy()
+        if not _is_same(first, part.forward(use.x.copy())):
             found.append(name)
-    if found:
-        message = (
-            f"{', '.join(found)} {'gives' if len(found) == 1 else 'give'} another result when "
-            "called again (random numbers, or a state that is kept); here every evaluation begins "
-            "from the state that the layers are in, so that the gradient of one draw is checked"
-        )
-        yield Finding("seed-fixed", message, evidence={"modules": tuple(found)})
+    return tuple(found)
 
 
 def writes(names: Sequence[str], uses: Sequence[Use]) -> Iterator[Finding]:

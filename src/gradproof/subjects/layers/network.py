@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import reprlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,10 +19,13 @@ from gradproof.subjects.layers.losses import as_loss
 from gradproof.subjects.layers.naming import layer_names, lookup, nested, tensor_names
 from gradproof.subjects.layers.objects import ObjectPart
 from gradproof.subjects.layers.part import Array, Arrays, Part, as_gradient, renewed
-from gradproof.subjects.layers.stage import Use, stage_of
+from gradproof.subjects.layers.stage import Place, Use
 
 #: Nested parameters: {layer: {name: array}}, with further levels for layers in layers.
 Params: TypeAlias = dict[str, Any]
+#: Directions in which a layer's input is moved, and the step that they are found with, in units of
+#: the parameters' sizes. What is equal moves alike, so that a difference quotient will do.
+MOVES, MOVE = 8, 1e-6
 #: A layer's position and the name that a parameter has in it.
 _Place: TypeAlias = tuple[int, str]
 
@@ -131,21 +134,22 @@ class Network:
             uses = self._run(values, is_recorded=True)
             cotangents, first = self._pull(uses)
         takes_input = [first is not None, *(True for _ in uses[1:])]
-        return [
-            stage_of(
-                name,
-                use,
-                cotangent,
-                own,
-                {n: self._tensors[at] for n, at in owners.items()},
+        stages = []
+        for i, (name, use) in enumerate(zip(self.names, uses, strict=True)):
+            place = Place(
+                name=name,
+                use=use,
+                cotangent=cotangents[i],
+                own=values[i],
+                takes_input=takes_input[i],
+                moves=partial(self._moves, values, i),
                 constants=self.constants,
-                takes_input=is_taken,
             )
-            for name, use, cotangent, own, owners, is_taken in zip(
-                self.names, uses, cotangents, values, self._owners, takes_input, strict=True
-            )
-            if own or is_taken
-        ]
+            if values[i] or takes_input[i]:
+                owners = self._owners[i]
+                tensors = {n: self._tensors[owners[own]] for n, own in place.names().items()}
+                stages.append(Stage(name, use.part.kind, None, tensors, place.open))
+        return stages
 
     def random_parts(self) -> tuple[str, ...]:
         """Names of the layers whose results differ between two calls that begin alike."""
@@ -162,14 +166,19 @@ class Network:
 
     # -- below: one pass -----------------------------------------------------------------------
 
-    def _run(self, values: Sequence[Arrays], *, is_recorded: bool = False) -> list[Use]:
-        """A forward pass; what it takes to repeat a layer's part in it is kept if `is_recorded`."""
+    def _run(
+        self, values: Sequence[Arrays], *, is_recorded: bool = False, stop: int | None = None
+    ) -> list[Use]:
+        """A forward pass up to a layer.
+
+        What it takes to repeat the layers one by one is kept if `is_recorded`.
+        """
         x, uses = self._x.copy(), []
-        for part in renewed(self._parts, values):
+        for part in renewed(self._parts, values)[:stop]:
             before, draws = part, self._draws
             given = x
             if is_recorded:
-                before, draws, given = copy.deepcopy(part), draws.now(), x.copy()
+                before, draws, given = part.twin({}), draws.now(), x.copy()
             y = part.forward(x)
             uses.append(Use(before, part, given, y, draws))
             x = y
@@ -188,6 +197,37 @@ class Network:
             else:
                 dy = as_gradient(dx, use.x.shape, f"{use.ran.backward_name} to return dx")
         return cotangents[::-1], dy
+
+    def _moves(self, values: Sequence[Arrays], position: int) -> list[Array]:
+        """How the input of a layer moves as the network's parameters move, each in its size."""
+        rng = np.random.default_rng(3)
+        moves = []
+        for _ in range(MOVES):
+            ways = {
+                id(array): rng.standard_normal(array.shape)
+                * (np.sqrt(np.mean(np.square(array, dtype=np.float64))) or 1.0)
+                for own in values[:position]
+                for array in own.values()
+            }
+            ahead, behind = (self._input_at(values, ways, step, position) for step in (MOVE, -MOVE))
+            moves.append((ahead - behind) / (2.0 * MOVE))
+        return [move for move in moves if np.isfinite(move).all() and move.any()]
+
+    def _input_at(
+        self,
+        values: Sequence[Arrays],
+        ways: Mapping[int, Array],
+        step: float,
+        position: int,
+    ) -> Array:
+        moved = {
+            id(a): a + step * ways[id(a)] if id(a) in ways else a
+            for own in values
+            for a in own.values()
+        }
+        own = [{name: moved[id(array)] for name, array in each.items()} for each in values]
+        with self._draws.replayed():
+            return self._run(own, stop=position)[-1].y
 
     def _recorded(self) -> list[Use]:
         with self._draws.replayed():
@@ -270,12 +310,14 @@ def _by_place(layers: object) -> dict[str, object]:
 
 def _copied(parts: list[Part]) -> list[Part]:
     """All together, since they may share objects."""
+    memo: dict[int, Any] = {}
+    copies = []
     for part in parts:
         try:
-            copy.deepcopy(part)
+            copies.append(part.twin(memo))
         except Exception as error:
             raise InputError(
                 f"Expected layers that copy.deepcopy can copy, so that yours are left alone, but "
                 f"got {part.where}: {error}"
             ) from error
-    return copy.deepcopy(parts)
+    return copies

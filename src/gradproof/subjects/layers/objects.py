@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -53,7 +52,7 @@ class ObjectPart(Part):
 
     def learn(self, x: Array) -> Array:
         """Find the parameters: for that, run forward and backward at `x`, on a copy."""
-        twin = copy.deepcopy(self)
+        twin = self.twin({})
         before = {path: (v, np.copy(v)) for path, v in numbers_in(twin.layer).items()}
         y = twin.forward(x)
         # A cache is bound anew in every forward pass, so that x with dx is no parameter.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradproof._errors import InputError
+from gradproof.subjects.layers.twins import twin
 
 Array: TypeAlias = NDArray[Any]
 Arrays: TypeAlias = dict[str, Array]
@@ -38,15 +38,17 @@ class Part(ABC):
         self.forward_name, self.backward_name = f"{where}.forward", f"{where}.backward"
         self.memory: Any = None
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Part:
-        twin = copy.copy(self)
+    def twin(self, memo: dict[int, Any]) -> Self:
+        """A copy with copies of all that changes when it is used (see `twins.twin`)."""
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__)
         for name in self._state:
-            setattr(twin, name, copy.deepcopy(getattr(self, name), memo))
-        return twin
+            setattr(new, name, twin(getattr(self, name), memo))
+        return new
 
     def learn(self, x: Array) -> Array:
         """Run once at `x`, on a copy, to see what can only be seen then; return the output."""
-        return copy.deepcopy(self).forward(x)
+        return self.twin({}).forward(x)
 
     @abstractmethod
     def parameters(self) -> Arrays:
@@ -93,15 +95,15 @@ def renewed(parts: Sequence[Part], values: Sequence[Mapping[str, Array]]) -> lis
     memo: dict[int, Any] = {}
     alive: list[Array] = []  # so that no other array gets an id that is in the memo
     for part, own in zip(parts, values, strict=True):
-        dtype = np.result_type(*own.values()) if own else np.dtype(np.float64)
         for buffer in part.buffers():
+            dtype = np.result_type(buffer, *own.values())
             memo.setdefault(id(buffer), np.zeros(buffer.shape, dtype))
             alive.append(buffer)
         for name, array in part.parameters().items():
             # Whatever refers to this array, by whatever name, will refer to the new one.
             memo[id(array)] = own[name]
             alive.append(array)
-    copies = copy.deepcopy(list(parts), memo)
+    copies = [part.twin(memo) for part in parts]
     for part, own in zip(copies, values, strict=True):
         part.clear()
         now = part.parameters()

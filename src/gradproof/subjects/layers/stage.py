@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gradproof.subjects.base import Floats, Stage, Subject
+from gradproof.subjects.base import Floats, Subject
 from gradproof.subjects.layers.draws import Draws
+from gradproof.subjects.layers.kinks import aside, contradicts, has_kink
 from gradproof.subjects.layers.naming import lookup, nested, tensor_names
 from gradproof.subjects.layers.part import Array, Arrays, Part, as_gradient, renewed
 from gradproof.subjects.numpy import ArraySubject
 
-#: What a stage calls its input, and what if it has a parameter of this name.
-_INPUT, _ITS_INPUT = "input", "layer_input"
+#: What a stage calls the lengths of the moves that its input makes as the network moves it.
+MOVED = "moved_input"
 
 
 @dataclass(frozen=True)
@@ -43,72 +44,112 @@ class Use:
             return part, part.forward(x)
 
 
-def stage_of(
-    name: str,
-    use: Use,
-    cotangent: Array,
-    own: Arrays,
-    tensors: Mapping[str, str],
-    *,
-    constants: Mapping[str, float],
-    takes_input: bool,
-) -> Stage:
-    """The stage of a layer.
+@dataclass(frozen=True)
+class Place:
+    """A layer's place in a network: all that it takes to check it there.
 
-    Args:
+    Attributes:
         name: the layer's.
         use: of it in the network.
         cotangent: that reaches it.
         own: its parameters.
-        tensors: what the network calls them.
-        constants: the network's.
         takes_input: whether the layer claims a gradient in its input.
+        moves: directions in which the network's parameters can move the layer's input.
+        constants: the network's.
     """
-    x = use.x
-    entry = _ITS_INPUT if _INPUT in own else _INPUT
-    labels = list(own)
-    numbered = nested({label: k for k, label in enumerate(labels)})
-    if takes_input:
-        numbered = {entry: -1, **numbered}
-    names = {k: written for k, written in tensor_names(numbered).items() if k >= 0}
 
-    def run(point: Mapping[str, Any]) -> tuple[Part, Array]:
-        moved = {label: np.array(lookup(point, label)) for label in labels}
-        return use.again(moved, np.array(point[entry]) if takes_input else x.copy())
+    name: str
+    use: Use
+    cotangent: Array
+    own: Arrays
+    takes_input: bool
+    moves: Callable[[], Sequence[Array]]
+    constants: Mapping[str, float]
 
-    def forward(point: Mapping[str, Any]) -> Array:
-        return run(point)[1]
+    @property
+    def entry(self) -> str:
+        """What the stage calls its input."""
+        return "layer_input" if "input" in self.own else "input"
 
-    def claim(point: Mapping[str, Any], dy: Floats) -> dict[Any, Any]:
-        part, _ = run(point)
-        dx = part.backward(dy.copy())
-        claims = nested(part.gradients())
-        if takes_input:
-            claims[entry] = as_gradient(dx, x.shape, f"{part.backward_name} to return dx")
-        return claims
+    def names(self) -> dict[str, str]:
+        """The layer's own names for its parameters, by those that the stage's tensors have."""
+        labels = list(self.own)
+        numbered = nested({label: k for k, label in enumerate(labels)})
+        numbered = {**({self.entry: -1} if self.takes_input else {}), **numbered}
+        return {name: labels[k] for k, name in tensor_names(numbered).items() if k >= 0}
 
-    def open_stage() -> tuple[Subject, object]:
-        point = nested({label: array.copy() for label, array in own.items()})
-        if takes_input:
-            point = {entry: x.copy(), **point}
-        is_usable = np.isfinite(cotangent).all() and cotangent.any()
+    def open(self) -> tuple[Subject, object]:
+        """The layer as a subject, and its claim.
+
+        The input is that which the layer has in the network, unless there are kinks: in windows
+        of equal numbers, where any winner is right, and at zeros. There it is moved aside a
+        little, and if the claim is right at that point it is moved as the network moves it, which
+        keeps equal what is equal for a reason.
+        """
+        here = self._at(self.use.x)
+        if not self.takes_input or not has_kink(here, self._claim):
+            return here, self._claim
+        beside = self._at(aside(self.use.x))
+        if contradicts(beside, self._claim):
+            return beside, self._claim
+        moves = self.moves()
+        if not moves:
+            return beside, self._claim
+        stacked = np.stack(moves)
+
+        def where(point: Mapping[str, Any]) -> dict[Any, Any]:
+            lengths = np.asarray(point[MOVED]) - 1.0
+            own = {key: value for key, value in point.items() if key != MOVED}
+            return {self.entry: self.use.x + np.tensordot(lengths, stacked, 1), **own}
+
+        def forward(point: Mapping[str, Any]) -> Array:
+            return self._forward(where(point))
+
+        def claim(point: Mapping[str, Any], dy: Floats) -> dict[Any, Any]:
+            claims = self._claim(where(point), dy)
+            along = np.tensordot(stacked, claims.pop(self.entry), stacked.ndim - 1)
+            return {MOVED: along, **claims}
+
+        return self._subject(forward, {MOVED: np.ones(len(moves)), **self._parameters()}), claim
+
+    def _at(self, x: Array) -> ArraySubject:
+        point = {self.entry: x.copy()} if self.takes_input else {}
+        return self._subject(self._forward, {**point, **self._parameters()})
+
+    def _parameters(self) -> dict[Any, Any]:
+        return nested({label: array.copy() for label, array in self.own.items()})
+
+    def _subject(
+        self, forward: Callable[[Mapping[str, Any]], Array], point: dict[Any, Any]
+    ) -> ArraySubject:
+        is_usable = np.isfinite(self.cotangent).all() and self.cotangent.any()
         subject = ArraySubject(
             forward,
             point,
-            cotangent=cotangent if is_usable else None,
+            cotangent=self.cotangent if is_usable else None,
             rng=np.random.default_rng(0),
         )
+        x = self.use.x
         subject.constants = {
-            **constants,
-            **{f"dimension {i} of {name}'s input": float(n) for i, n in enumerate(x.shape)},
-            **{f"{name}.{number}": value for number, value in use.part.numbers().items()},
+            **self.constants,
+            **{f"dimension {i} of {self.name}'s input": float(n) for i, n in enumerate(x.shape)},
+            **{f"{self.name}.{n}": value for n, value in self.use.part.numbers().items()},
         }
-        return subject, claim
+        return subject
 
-    return Stage(
-        name=name,
-        kind=use.part.kind,
-        inside=None,
-        tensors={stage_name: tensors[labels[k]] for k, stage_name in names.items()},
-        open=open_stage,
-    )
+    def _run(self, point: Mapping[str, Any]) -> tuple[Part, Array]:
+        own = {label: np.array(lookup(point, label)) for label in self.own}
+        x = np.array(point[self.entry]) if self.takes_input else self.use.x.copy()
+        return self.use.again(own, x)
+
+    def _forward(self, point: Mapping[str, Any]) -> Array:
+        return self._run(point)[1]
+
+    def _claim(self, point: Mapping[str, Any], dy: Floats) -> dict[Any, Any]:
+        part, _ = self._run(point)
+        dx = part.backward(dy.copy())
+        claims = nested(part.gradients())
+        if self.takes_input:
+            what = f"{part.backward_name} to return dx"
+            claims[self.entry] = as_gradient(dx, self.use.x.shape, what)
+        return claims

@@ -40,8 +40,9 @@ class NetworkSubject(ArraySubject):
         return self._network.stages(self.tree.unflatten(list(shaped)))
 
     def findings(self) -> tuple[Finding, ...]:
-        """On f and on the layers (see `Subject`)."""
-        return (*super().findings(), *self._network.findings())
+        """On f, and on the layers if it is they who are called (see `Subject`)."""
+        of_layers = self._network.findings() if self._f == self._network.f else ()
+        return (*super().findings(), *of_layers)
 
     def random_parts(self) -> tuple[str, ...]:
         """The layers whose results differ between two calls (see `Subject`)."""

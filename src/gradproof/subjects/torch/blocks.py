@@ -32,7 +32,7 @@ class Block:
     def changed(cls, whole: Tensor, axis: int, position: Tensor, change: Tensor) -> Block:
         """The tensor after `change` is added to one index of the axis, which it has as length 1."""
         axis %= whole.dim()
-        return cls(whole, _block(whole, axis, position, 1) + change, axis, position)
+        return cls(whole, picked(whole, axis, position) + change, axis, position)
 
     def tensor(self) -> Tensor:
         """The moved tensor, written out."""
@@ -48,19 +48,23 @@ class Block:
 
     def block_of(self, tensor: Tensor, axis: int) -> Tensor:
         """The block of another tensor, at the same place of an axis of the same length."""
-        return _block(tensor, axis, self.position, self.part.shape[self.axis])
+        return picked(tensor, axis, self.position, self.part.shape[self.axis])
 
 
-def _block(tensor: Tensor, axis: int, position: Tensor, length: int) -> Tensor:
-    cut = tensor.unflatten(axis, (-1, length))
-    return cut.index_select(axis, position[None]).squeeze(axis)
+def picked(tensor: Tensor, axis: int, position: Tensor, length: int = 1) -> Tensor:
+    """The block of this length at a place of an axis."""
+    axis %= tensor.dim()
+    cut = tensor.unflatten(axis, (-1, length)).movedim(axis, 0)
+    # Of all ways to pick a row, vmap makes the least of this one.
+    return torch.embedding(cut.flatten(1), position).reshape(cut.shape[1:])
 
 
 def linear(block: Block, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
     """What `functional.linear` makes of a block; None where it is not of features."""
     if block.axis != block.whole.dim() - 1:
         return None
-    change = functional.linear(block.change(), block.block_of(weight, 1))
+    change, columns = block.change(), block.block_of(weight, 1)
+    change = change * columns.T if columns.shape[1] == 1 else functional.linear(change, columns)
     return functional.linear(block.whole, weight, bias) + change
 
 

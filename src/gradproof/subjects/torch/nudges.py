@@ -64,7 +64,7 @@ def _linear(
     row, *column = move.position()
     change = move.step
     if name == "weight":
-        change = change * input.index_select(-1, column[0][None])
+        change = change * blocks.picked(input, -1, column[0])
     return Block.changed(functional.linear(input, weight, bias), -1, row, change)
 
 
@@ -76,7 +76,7 @@ def _matmul(
     if name == "input" or other.dim() != 2:
         return None
     row, column = move.position()
-    change = move.step * input.index_select(-1, row[None])
+    change = move.step * blocks.picked(input, -1, row)
     return Block.changed(torch.matmul(input, other), -1, column, change)
 
 

@@ -39,8 +39,9 @@ class Call:
         kwargs: its keyword arguments, likewise.
         given: the tensors that were its positional arguments themselves, by their ids.
         buffers: those of a module that had other values than when f was called.
-        outputs: paths of the outputs that have a graph; none where the part has no backward.
-        cotangents: what reached these, as far as something did.
+        outputs: paths of the outputs that have a graph.
+        cut: paths of floating outputs that have none, though something that goes in has one.
+        cotangents: what reached the outputs, as far as something did.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Call:
     given: tuple[int | None, ...] = ()
     buffers: Buffers = field(default_factory=list)
     outputs: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
     cotangents: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -64,13 +66,21 @@ class Recorder:
     Args:
         modules: that f uses, by name.
         whole: f itself, if it is a module made of others: no part.
+        moved: an output to be moved, by the position of its call in `calls` and its path.
 
     Attributes:
         calls: in the order in which they were begun.
     """
 
-    def __init__(self, modules: Mapping[str, nn.Module], whole: nn.Module | None) -> None:
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        whole: nn.Module | None,
+        moved: tuple[int, str] | None = None,
+    ) -> None:
         self.calls: list[Call] = []
+        self._moved = moved
+        self._moving: Call | None = None
         self._names: dict[int, str] = {}
         for root, module in modules.items():
             for name, part in module.named_modules(prefix=root):
@@ -145,8 +155,10 @@ class Recorder:
             result = run()
         finally:
             self._running.pop()
-        self._watch(call, result)
-        return result
+        try:
+            return self._watched(call, result)
+        except InputError:  # no tree
+            return result
 
     def _begun(self, part: Part) -> Call | None:
         """The record to make of a call; None for what is no part."""
@@ -172,6 +184,8 @@ class Recorder:
         if self._met[name] > 1:
             name = f"{name} (call {self._met[name]})"
         call = Call(name, kind, inside, part)
+        if self._moved is not None and self._moved[0] == len(self.calls):
+            self._moving = call
         self.calls.append(call)
         return call
 
@@ -200,36 +214,55 @@ class Recorder:
                     found.append((part._buffers, key, buffer.detach().clone()))
         return found
 
-    def _watch(self, call: Call, result: Any) -> None:
+    def _watched(self, call: Call, result: Any) -> Any:
         """Have the cotangents of what a part returned kept."""
-        try:
-            nest = take_apart(result, root="output")
-        except InputError:
-            return
-        pairs = zip(nest.paths, nest.leaves, strict=True)
-        # One tensor at two places gets one cotangent.
-        found = {
-            id(leaf): (path, leaf)
-            for path, leaf in reversed(list(pairs))
-            if isinstance(leaf, Tensor) and leaf.requires_grad
+        nest = take_apart(result, root="output")
+        floating = {
+            path: leaf
+            for path, leaf in zip(nest.paths, nest.leaves, strict=True)
+            if isinstance(leaf, Tensor) and (leaf.is_floating_point() or leaf.is_complex())
         }
-        call.outputs = tuple(path for path, _ in reversed(list(found.values())))
-        if not found:
+        # One tensor at two places gets one cotangent.
+        first = {id(leaf): path for path, leaf in reversed(floating.items())}
+        own = {path: leaf for path, leaf in floating.items() if first[id(leaf)] == path}
+        call.outputs = tuple(path for path, leaf in own.items() if leaf.requires_grad)
+        if torch.is_grad_enabled() and _has_graph(call):
+            call.cut = tuple(path for path in own if path not in call.outputs)
+        if not call.outputs and not call.cut:
             call.args, call.kwargs = (), {}
             if not self._is_backward:
                 self._without_graph[id(call.part)].append(call)
-        for path, leaf in found.values():
+        for path in call.outputs:
 
             def keep(gradient: Tensor | None, path: str = path) -> None:
                 if self._is_backward and gradient is not None:
                     # A copy: the next part's backward may write to it.
                     call.cotangents[path] = gradient.detach().clone()
 
-            self._handles.append(leaf.register_hook(keep))  # type: ignore[no-untyped-call]
+            self._handles.append(own[path].register_hook(keep))  # type: ignore[no-untyped-call]
+        if self._moved is not None and call is self._moving:
+            own[self._moved[1]] = _moved(own[self._moved[1]])
+            return nest.unflatten(
+                [own[first[id(leaf)]] if id(leaf) in first else leaf for leaf in nest.leaves]
+            )
+        return result
 
 
 def _below(inside: Call | None, name: str) -> str:
     return name if inside is None else f"{inside.name} > {name}"
+
+
+def _has_graph(call: Call) -> bool:
+    """Whether something requires grad that goes into a call."""
+    given = [*take_apart([call.args, call.kwargs], root="x").leaves]
+    if isinstance(call.part, nn.Module):
+        given += call.part.parameters()
+    return any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in given)
+
+
+def _moved(tensor: Tensor) -> Tensor:
+    """Another tensor of about the same size."""
+    return 1.03125 * tensor + 0.03125 * (tensor.abs().mean() if tensor.any() else 1.0)
 
 
 def _are_equal(one: Tensor, other: Tensor) -> bool:

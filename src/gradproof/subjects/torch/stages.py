@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +16,9 @@ from gradproof.subjects.torch.arguments import _names_of as names_of
 from gradproof.subjects.torch.function import Function
 from gradproof.subjects.torch.outputs import Cotangent, differentiable
 from gradproof.subjects.torch.stage_calls import Buffers, Call, Recorder
+
+#: Outputs without a graph that are looked at: whether f depends on them.
+MOST_CUT = 8
 
 
 class Maker(Protocol):
@@ -37,14 +41,14 @@ def find_stages(function: Function, cotangent: Cotangent, make: Maker) -> tuple[
     """The calls of modules and autograd.Functions in f, in the order in which they begin.
 
     One forward and one backward pass find them. A module or Function that is called several times
-    is several parts. No parts are: f itself, where it is a module made of others; what has no graph
-    (it was called without grad, or nothing that it is given requires grad); PyTorch's own
-    Functions.
+    is several parts. No parts are: f itself, where it is a module made of others; what is called
+    without grad, or with nothing that requires grad; PyTorch's own Functions.
 
     A part is contracted with the cotangent that reaches it. Where none does, or only zeros (what
     uses its result gives no gradient, or writes to a view that it returned), or where it is not
-    finite, it is a random one. A module or Function that returns one of its arguments itself gets
-    the cotangent of all uses of that.
+    finite, it is a random one; so it is for outputs that f's value depends on though they have no
+    graph (one more forward pass each). A module or Function that returns one of its arguments
+    itself gets the cotangent of all uses of that.
 
     `Stage.open` raises InputError where a part cannot be called by itself.
 
@@ -53,33 +57,53 @@ def find_stages(function: Function, cotangent: Cotangent, make: Maker) -> tuple[
         cotangent: what it is contracted with.
         make: makes the subjects.
     """
-    root = function.module
-    whole = root if root is not None and list(root.children()) else None
-    recorder = Recorder(function.modules, whole)
-    for backward in (_through_grad, _through_backward):
-        try:
-            _run(function, cotangent, recorder, backward)
-            break
-        except RuntimeError as error:
-            if "use_reentrant" not in str(error) or backward is _through_backward:
-                raise
-            recorder = Recorder(function.modules, whole)
-    names = {
-        id(tensor): name for name, tensor in zip(function.names, function.tensors, strict=True)
-    }
-    calls = [call for call in recorder.calls if call.outputs]
-    return tuple(_stage(call, names, make) for call in calls)
+    runs = _Runs(function, cotangent)
+    try:
+        value, calls = runs.recorded(_through_grad)
+    except RuntimeError as error:
+        if "use_reentrant" not in str(error):
+            raise
+        value, calls = runs.recorded(_through_backward)
+    cut = [(k, path) for k, call in enumerate(calls) for path in call.cut]
+    needed = {place for place in cut[:MOST_CUT] if runs.is_needed(place, value)}
+    for k, call in enumerate(calls):
+        call.cut = tuple(path for path in call.cut if (k, path) in needed)
+    pairs = zip(function.tensors, function.names, strict=True)
+    names = {id(tensor): name for tensor, name in pairs}
+    return tuple(_stage(call, names, make) for call in calls if call.outputs or call.cut)
 
 
 Backward = Callable[[Tensor, Function], None]
 
 
-def _run(function: Function, cotangent: Cotangent, recorder: Recorder, backward: Backward) -> None:
-    with function.fresh(), recorder.forward():
-        total = cotangent.contract(differentiable(function.call(with_graph=True)))
-        if total.requires_grad:
-            with recorder.backward():
-                backward(total, function)
+@dataclass(frozen=True)
+class _Runs:
+    """Runs of f with its calls recorded."""
+
+    function: Function
+    cotangent: Cotangent
+
+    def recorded(
+        self, backward: Backward | None, moved: tuple[int, str] | None = None
+    ) -> tuple[float, list[Call]]:
+        """F's value, and the calls."""
+        function, root = self.function, self.function.module
+        whole = root if root is not None and list(root.children()) else None
+        recorder = Recorder(function.modules, whole, moved)
+        with function.fresh(), recorder.forward():
+            result = function.call(with_graph=backward is not None)
+            total = self.cotangent.contract(differentiable(result))
+            if backward is not None and total.requires_grad:
+                with recorder.backward():
+                    backward(total, function)
+        return total.item(), recorder.calls
+
+    def is_needed(self, place: tuple[int, str], value: float) -> bool:
+        """Whether f's value is another one where an output is moved."""
+        try:
+            return self.recorded(None, place)[0] != value
+        except Exception:  # nothing can be said of it then
+            return False
 
 
 def _through_grad(total: Tensor, function: Function) -> None:
@@ -98,7 +122,7 @@ def _through_backward(total: Tensor, function: Function) -> None:
 
 def _stage(call: Call, names: Mapping[int, str], make: Maker) -> Stage:
     inside = call.inside
-    while inside is not None and not inside.outputs:
+    while inside is not None and not (inside.outputs or inside.cut):
         inside = inside.inside
     if isinstance(call.part, nn.Module):
         own = [(name, id(parameter)) for name, parameter in call.part.named_parameters()]
@@ -112,8 +136,8 @@ def _stage(call: Call, names: Mapping[int, str], make: Maker) -> Stage:
 
 def _opened(call: Call, make: Maker) -> Subject:
     reached = {path: c for path, c in call.cotangents.items() if _is_usable(c)}
-    cotangent = list(reached.values()) or None
-    loss = _chosen(tuple(reached) or call.outputs)
+    cotangent = None if call.cut or not reached else list(reached.values())
+    loss = _chosen((*(reached or call.outputs), *call.cut))
     try:
         with _with_buffers(call.buffers):
             return make(call.part, call.args, kwargs=call.kwargs, loss=loss, cotangent=cotangent)

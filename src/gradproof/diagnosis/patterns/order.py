@@ -1,0 +1,98 @@
+"""The right values in places that only the data tell: slices, or entries, in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradproof.diagnosis.patterns.chance import digits_of_places
+from gradproof.diagnosis.patterns.comparison import Comparison
+from gradproof.diagnosis.patterns.field import Explanation, Match
+from gradproof.diagnosis.patterns.names import is_enough
+from gradproof.diagnosis.patterns.wording import several
+from gradproof.numerics.agreement import Floats
+
+#: Axes whose slices are tried in other places are no longer than this, in all entries times slices.
+MOST_TRIALS = 4_000_000
+#: Slices whose right place is told.
+MOST_TOLD = 4
+#: Entries that are looked for in other places.
+MOST_SOUGHT = 512
+
+
+def match_order(seen: Comparison) -> Iterator[Match]:
+    """The slices along an axis are right, but in another order."""
+    wrong = seen.wrong
+    shape = seen.field.shape
+    if np.count_nonzero(wrong) < (2 if seen.looked == seen.size else 3):
+        return
+    for axis, n in enumerate(shape):
+        if n == 1 or n * len(seen.index) > MOST_TRIALS:
+            continue
+        here = seen.coordinates[axis]
+        stride = int(np.prod(shape[axis + 1 :], dtype=int))
+        base = seen.index - here * stride
+        fits = np.ones((n, n), bool)  # fits[j, l]: slice j may be the claim's slice l
+        for slice_ in range(n):
+            agrees = seen.agrees(seen.field.claim[base + slice_ * stride])
+            fits[here[~agrees], slice_] = False
+        moved = np.unique(here[wrong])
+        if not fits[moved].any(axis=1).all():
+            continue
+        kept = np.setdiff1d(np.unique(here), moved)
+        choices = float(np.log10(n)) * len(moved)
+        if not is_enough(digits_of_places(seen) - choices - float(np.log10(len(shape)))):
+            continue
+        sources = {int(j): int(np.argmax(fits[j])) for j in moved}
+        if len(set(sources.values())) < len(sources):
+            what = "taken from the wrong slices"
+        else:
+            what = "right, but in another order"
+        told = [f"its {of} belongs at {to}" for to, of in list(sources.items())[:MOST_TOLD]]
+        more = ", ..." if len(sources) > MOST_TOLD else ""
+        message = (
+            f"the slices along axis {axis} are {what}: {several(told)}{more} ({len(moved)} of "
+            f"{len(moved) + len(kept)} slices looked at)"
+        )
+        corrected = _reordered(seen, axis, sources) if len(moved) + len(kept) == n else None
+        evidence = {"axis": axis, "sources": sources}
+        yield Match(4.5, Explanation("misplaced", message, evidence, corrected))
+        return
+
+
+def match_misplaced(seen: Comparison) -> Iterator[Match]:
+    """Each wrong entry's right value stands somewhere else in the claim."""
+    wrong = np.flatnonzero(seen.wrong)
+    least = 2 if seen.looked == seen.size else 3
+    if len(wrong) < least or len(wrong) > MOST_SOUGHT:
+        return
+    order = np.argsort(seen.field.claim)
+    values = seen.field.claim[order]
+    low = np.searchsorted(values, seen.numeric - seen.error, "left")
+    high = np.searchsorted(values, seen.numeric + seen.error, "right")
+    if np.any((high - low)[wrong] != 1):  # not there, or not at one place alone
+        return
+    digits = digits_of_places(seen) - len(wrong) * float(np.log10(seen.size))
+    if not is_enough(digits):
+        return
+    sources = order[low[wrong]]
+    pairs = {int(seen.index[i]): int(j) for i, j in zip(wrong, sources, strict=True)}
+    message = (
+        f"the values are right but in the wrong places: each of the {len(wrong)} wrong entries' "
+        "right values stands at another entry of the claim"
+    )
+    corrected = None
+    if seen.looked == seen.size:
+        corrected = seen.field.claim.copy()
+        corrected[seen.index[wrong]] = seen.field.claim[sources]
+    evidence = {"sources": dict(list(pairs.items())[:20]), "wrong": len(wrong)}
+    yield Match(6.2, Explanation("misplaced", message, evidence, corrected))
+
+
+def _reordered(seen: Comparison, axis: int, sources: dict[int, int]) -> Floats:
+    claim = np.moveaxis(seen.field.claim.reshape(seen.field.shape), axis, 0)
+    order = np.arange(len(claim))
+    for to, of in sources.items():
+        order[to] = of
+    return np.asarray(np.moveaxis(claim[order], 0, axis).ravel())

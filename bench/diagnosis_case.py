@@ -71,9 +71,9 @@ def bug_findings(report: Report) -> list[Finding]:
 
 
 def accused(finding: Finding) -> str:
-    """The layer that a finding names, without the number of the call; or the term or tensor."""
+    """The layer that a finding names, without the call or line; or the term or tensor."""
     layer = finding.evidence.get("layer")
     if isinstance(layer, str):
-        return re.sub(r" \(call \d+\)", "", layer)
+        return re.sub(r" \(call \d+\)| at \S+:\d+", "", layer)
     term = re.match(r"in the term (\S+), ", finding.message)
     return term[1] if term else str(finding.tensor)

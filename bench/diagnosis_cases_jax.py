@@ -112,7 +112,13 @@ def mixed(x: Any, weight: Any) -> Any:
 
 
 def root(x: Any) -> Any:
+    """Its derivative is NaN for negative numbers: 0 times that of the root."""
     return jnp.where(x > 0.0, jnp.sqrt(x), 0.0)
+
+
+def safe_root(x: Any) -> Any:
+    """The same, differentiable."""
+    return jnp.where(x > 0.0, jnp.sqrt(jnp.where(x > 0.0, x, 1.0)), 0.0)
 
 
 # -- networks ----------------------------------------------------------------------------------
@@ -165,10 +171,10 @@ def attention(scores: Any = scores, softmax: Any = softmax, gather: Any = gather
     names = ("q", "k", "v")
     params = {name: 0.5 * normal(13 + i, 8, 8) for i, name in enumerate(names)}
     params["table"] = normal(16, 6, 8)
-    tokens = jnp.array([2, 0, 2, 3, 3, 3])
+    tokens, positions = jnp.array([2, 0, 2, 3, 3, 3]), normal(27, 6, 8)
 
     def network(params: Any) -> Any:
-        x = gather(params["table"], tokens)
+        x = gather(params["table"], tokens) + positions
         q, k, v = (x @ params[name] for name in names)
         return jnp.tanh(softmax(scores(q, k)) @ v).mean(0)
 
@@ -365,9 +371,6 @@ def _tangents() -> list[Bug]:
     def gated(x: Any) -> Any:
         return x * jax.lax.stop_gradient(jax.nn.sigmoid(x))
 
-    def double_where(x: Any) -> Any:
-        return jnp.where(x > 0.0, jnp.sqrt(jnp.where(x > 0.0, x, 1.0)), 0.0)
-
     return [
         act(
             "swish-halved",
@@ -393,10 +396,19 @@ def _tangents() -> list[Bug]:
         Bug(
             "root-of-negative",
             "jax",
-            "params.first.w",
+            "sqrt",
             ("nan",),
             lambda function: perceptron(act=function),
             root,
-            double_where,
+            safe_root,
+        ),
+        act(
+            "root-rule-of-negative",
+            "nan",
+            safe_root,
+            lambda args, tangents: jnp.where(args[0] > 0.0, 1.0, 0.0)
+            * 0.5
+            / jnp.sqrt(args[0])
+            * tangents[0],
         ),
     ]

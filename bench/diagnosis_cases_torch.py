@@ -120,7 +120,7 @@ def _activations() -> list[Bug]:
 
 
 def _convolutions() -> list[Bug]:
-    conv, pool, up = functions.Conv, functions.AvgPool, functions.Upsample
+    conv, pool = functions.Conv, functions.AvgPool
 
     def case(name: str, kinds: str, bend: Bend) -> Bug:
         return _bug(name, kinds, "conv2 > Conv", networks.with_conv, conv, bend)
@@ -164,12 +164,12 @@ def _convolutions() -> list[Bug]:
             lambda r, *_: 4.0 * r,
         ),
         _bug(
-            "upsampling-next-pixel",
-            "stale shifted unexplained",
-            "conv2 > Upsample",
-            networks.with_upsampling,
-            up,
-            lambda r, g, _: g[..., 1::2, ::2].clone(),
+            "roll-the-same-way",
+            "shifted misplaced",
+            "conv2 > Roll",
+            networks.with_roll,
+            functions.Roll,
+            lambda r, g, _: g.roll(1, -1),
         ),
     ]
 

@@ -107,9 +107,9 @@ def with_pool(function: Any) -> Report:
     return convnet(Layer(function), places=4)
 
 
-def with_upsampling(function: Any) -> Report:
+def with_roll(function: Any) -> Report:
     """A convolutional network with this in place of its second layer."""
-    return convnet(Layer(function), places=64)
+    return convnet(Layer(function))
 
 
 class Attention(nn.Module):

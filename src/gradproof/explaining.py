@@ -75,10 +75,7 @@ def causes_of(
     left = unexplained(failing, origins, stages)
     for name, one in (wrong or {"": whole}).items():
         case = _case(one, known)
-        where = f"in the term {name!r}, " if name else ""
-        findings += _about_tensors(
-            case, [tensor for tensor in _failing(one) if tensor in left], where, rng
-        )
+        findings += _about_tensors(case, [n for n in _failing(one) if n in left], name, rng)
     if subject.exhausted is not None:
         findings.append(about_budget(subject, Lack.OF_EXTRAS))
     return findings
@@ -166,7 +163,7 @@ def _of_kinks(report: Report, name: str) -> Explanation | None:
 
 
 def _about_tensors(
-    case: Case, names: Sequence[str], where: str, rng: np.random.Generator
+    case: Case, names: Sequence[str], term: str, rng: np.random.Generator
 ) -> Iterator[Finding]:
     """One finding for each tensor, or for several that are wrong in the same way."""
     chosen = names[:TENSORS]
@@ -183,6 +180,10 @@ def _about_tensors(
         name, found = some[0]
         concerned = [each for each, _ in some]
         evidence = {"tensors": tuple(concerned), **found.evidence}
+        where = ""
+        if term:
+            where = f"in the term {term!r}, "
+            evidence["term"] = term
         message = f"{where}{_listed(concerned)}: {found.message}"
         yield Finding(found.kind, message, name, "bug", evidence)
 

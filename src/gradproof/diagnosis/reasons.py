@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +10,10 @@ import numpy as np
 from gradproof.coverage.bisect import Piece, gaps
 from gradproof.coverage.directions import Line, draw, sizes_of
 from gradproof.coverage.probe import scales
-from gradproof.diagnosis.evidence import drawn, slopes_at, slopes_elsewhere
+from gradproof.diagnosis.alternatives import alternatives
+from gradproof.diagnosis.evidence import drawn, slopes_at
 from gradproof.diagnosis.patterns.explain import Explanation, explain
-from gradproof.diagnosis.patterns.field import Alternative, Field
+from gradproof.diagnosis.patterns.field import Field
 from gradproof.numerics.estimate import Status, code
 from gradproof.numerics.sampling import Floats
 from gradproof.report.model import Report
@@ -24,8 +25,9 @@ TRIED, DIRECTIONS = 4, 2
 STEP = 2.0**-7
 #: What numbers that were fitted, such as a factor, may be off by, relative.
 FITTED = 1e-7
-#: Entries at which a gradient is compared with that of f at another point.
-ELSEWHERE = 24
+#: Entries at which a gradient is compared with that of f changed by a mistake, and tensors that a
+#: function has at most for that: one operation, a layer; a whole network would take too long.
+ELSEWHERE, TENSORS = 24, 6
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,16 @@ def reason(case: Case, name: str, entries: int, rng: np.random.Generator) -> Exp
     found = _accepted(case, field, explain(field), rng)
     if found.kind != "unexplained":
         return found
-    others = [other for other in _alternatives(case, name, field) if np.isfinite(other.error).any()]
-    if not others:
+    if len(case.subject.names) > TENSORS:
         return found
     few = _first(field, ELSEWHERE)
-    better = explain(replace(few, alternatives=others))[0]
-    return better if any(better.kind == other.kind for other in others) else found
+    k = case.subject.names.index(name)
+    for other in alternatives(case.subject, k, few.index, case.report.noise):
+        error = other.error + case.rounding[k][few.index]
+        better = explain(replace(few, alternatives=[replace(other, error=error)]))[0]
+        if better.kind == other.kind:
+            return better
+    return found
 
 
 def _field(case: Case, name: str, entries: int, rng: np.random.Generator) -> Field:
@@ -106,8 +112,8 @@ def _field(case: Case, name: str, entries: int, rng: np.random.Generator) -> Fie
 def _arrays(case: Case, k: int) -> dict[str, Floats]:
     subject = case.subject
     arrays = {f"{subject.names[k]} itself": subject.point[k]}
-    weights = [w for w in subject.weights if len(w) == len(subject.point[k])]
-    if len(weights) == 1 and len(weights[0]) > 1:
+    weights = [w.ravel() for w in subject.weights if w.size == len(subject.point[k]) > 1]
+    if len(weights) == 1:
         arrays["the incoming gradient"] = weights[0]
     return arrays | {what: parts[k] for what, parts in case.arrays.items()}
 
@@ -144,37 +150,6 @@ def _would_pass(case: Case, field: Field, corrected: Floats, rng: np.random.Gene
         if line.ladder(direction, STEP).status[0] == code(Status.SMOOTH):
             return False
     return True
-
-
-def _alternatives(case: Case, name: str, field: Field) -> Iterator[Alternative]:
-    """What the claim would be if another tensor of f had been taken the wrong way round."""
-    subject = case.subject
-    k = subject.names.index(name)
-    few = _first(field, ELSEWHERE)
-    places = Places(np.full(len(few.index), k), few.index)
-    for other, shape in enumerate(subject.shapes):
-        if other == k:
-            continue
-        for kind, message, turned in _turned(subject.names[other], subject.point[other], shape):
-            base = [*subject.point]
-            base[other] = turned
-            slopes, bars = slopes_elsewhere(subject, places, base, scales(subject.point))
-            yield Alternative(kind, message, slopes, bars + case.rounding[k][few.index])
-
-
-def _turned(name: str, flat: Floats, shape: tuple[int, ...]) -> Iterator[tuple[str, str, Floats]]:
-    """Ways in which a weight is taken the wrong way round in a backward pass."""
-    array = flat.reshape(shape)
-    if len(shape) >= 3 and max(shape[2:]) > 1:
-        axes = tuple(range(2, len(shape)))
-        flipped = np.flip(array, axes)
-        yield "flipped-kernel", f"the kernels of {name} are turned by half a turn", flipped.ravel()
-    if len(shape) >= 2 and shape[-1] == shape[-2] > 1:
-        exchanged = np.swapaxes(array, -1, -2)
-        yield "transposed", f"the last two axes of {name} are exchanged", exchanged.ravel()
-    if len(shape) >= 3 and shape[0] == shape[1] > 1:
-        exchanged = np.swapaxes(array, 0, 1)
-        yield "transposed", f"the first two axes of {name} are exchanged", exchanged.ravel()
 
 
 def _first(field: Field, count: int) -> Field:

@@ -98,8 +98,14 @@ class Subject(Protocol):
 
     @property
     def weights(self) -> tuple[Floats, ...]:
-        """The cotangent, one flat array for each output."""
+        """The cotangent, one array for each output; complex numbers are pairs of reals.
+
+        What is put in its place is what f is contracted with from then on.
+        """
         ...
+
+    @weights.setter
+    def weights(self, weights: Sequence[Floats]) -> None: ...
 
     @property
     def exhausted(self) -> str | None:

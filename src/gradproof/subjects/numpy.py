@@ -170,8 +170,12 @@ class ArraySubject(Evaluator):
 
     @property
     def weights(self) -> tuple[Floats, ...]:
-        """The cotangent, flat."""
-        return (self.cotangent.ravel(),)
+        """The cotangent (see `Subject`)."""
+        return (self.cotangent,)
+
+    @weights.setter
+    def weights(self, weights: Sequence[Floats]) -> None:
+        (self.cotangent,) = weights
 
     def session(self) -> AbstractContextManager[None]:
         """Nothing needs to be set up or put back: f gets copies."""

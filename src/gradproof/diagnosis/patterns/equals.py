@@ -54,7 +54,9 @@ def match_array(seen: Comparison) -> Iterator[Match]:
     if not seen.wrong.any() or not seen.field.claim.any():
         return
     for name, array in seen.field.arrays.items():
-        if name == SECOND_CALL or not _is_same(seen.field.claim, array):
+        if name == SECOND_CALL or not _is_same(seen.claim, array[seen.index]):
+            continue
+        if not _is_same(seen.field.claim, array):
             continue
         kind = "identity" if name in (INCOMING, PARAMETER) else "stale"
         message = (

@@ -22,12 +22,13 @@ def fit_two(
     Args:
         target: (k,).
         error: half-width of the bar around each, (k,).
-        u, v: what it is made of, (k,) each.
+        u: what it is made of, (k,).
+        v: and this, (k,); not 0.
         group: the group of each entry, (k,), each with coefficients of its own.
         count: of groups.
 
     Returns:
-        a and b, (count,) each; NaN in groups that leave them open.
+        a and b, (count,) each; a is 0 in groups that do not tell u from v, b NaN in empty ones.
     """
 
     def total(values: Floats) -> Floats:
@@ -42,7 +43,8 @@ def fit_two(
         of_v = total(w * v * v)
         u_on_v, target_on_v = total(w * v * u) / of_v, total(w * v * target) / of_v
         rest, gap = u - u_on_v[group] * v, target - target_on_v[group] * v
-        a = total(w * rest * gap) / total(w * rest * rest)
+        of_rest = total(w * rest * rest)
+        a = np.where(of_rest > 0.0, total(w * rest * gap) / of_rest, 0.0)
         b = target_on_v - a * u_on_v
         miss = np.abs(gap - a[group] * rest) * units
         largest = np.zeros(count)

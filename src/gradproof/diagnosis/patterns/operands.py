@@ -43,8 +43,8 @@ def match_operand(seen: Comparison) -> Iterator[Match]:
                 if not seen.agrees(seen.claim * back[seen.index]).all():
                     continue
                 message = (
-                    f"{name}{words} is a factor of the claim that {mix_up.message}: in its right "
-                    f"order the claim agrees at all {seen.looked} entries looked at, as it stands "
+                    f"the claim holds {name}{words} as a factor that {mix_up.message}: with that "
+                    f"in order the claim agrees at all {seen.looked} entries looked at, as it stands "
                     f"it is wrong at {len(wrong)}"
                 )
                 evidence = {"array": name, "power": power, "entries": len(wrong)}

@@ -67,8 +67,7 @@ def match_misplaced(seen: Comparison) -> Iterator[Match]:
     least = 2 if seen.looked == seen.size else 3
     if len(wrong) < least or len(wrong) > MOST_SOUGHT:
         return
-    order = np.argsort(seen.field.claim)
-    values = seen.field.claim[order]
+    values = np.sort(seen.field.claim)
     low = np.searchsorted(values, seen.numeric - seen.error, "left")
     high = np.searchsorted(values, seen.numeric + seen.error, "right")
     if np.any((high - low)[wrong] != 1):  # not there, or not at one place alone
@@ -76,7 +75,7 @@ def match_misplaced(seen: Comparison) -> Iterator[Match]:
     digits = digits_of_places(seen) - len(wrong) * float(np.log10(seen.size))
     if not is_enough(digits):
         return
-    sources = order[low[wrong]]
+    sources = np.argsort(seen.field.claim)[low[wrong]]
     pairs = {int(seen.index[i]): int(j) for i, j in zip(wrong, sources, strict=True)}
     message = (
         f"the values are right but in the wrong places: each of the {len(wrong)} wrong entries' "

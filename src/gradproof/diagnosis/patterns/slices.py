@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations
 
 import numpy as np
 
@@ -65,9 +64,9 @@ def match_two_terms_by_slice(seen: Comparison) -> Iterator[Match]:
         return
     for axes in _kept(seen.field.shape):
         for name, array in seen.arrays.items():
-            found = _two_by_group(seen, axes, array)
-            if found is not None and is_enough(found[1]):
-                yield _as_term(seen, axes, found[0], f"a constant and a multiple of {name}", 6.0)
+            term = _two_by_group(seen, axes, array)
+            if term is not None:
+                yield _as_term(seen, axes, term, f"a constant and a multiple of {name}", 6.0)
                 return
 
 
@@ -87,9 +86,12 @@ def _as_term(
 
 
 def _kept(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Axes along which something may vary: one, all but one, and what is between."""
-    axes = [a for a, n in enumerate(shape) if n > 1]
-    return [c for count in range(1, min(len(axes), 5)) for c in combinations(axes, count)]
+    """Axes along which something may vary: one of them, all but one, and the first few."""
+    axes = tuple(a for a, n in enumerate(shape) if n > 1)
+    count = len(axes)
+    found = [(a,) for a in axes] + [axes[:k] for k in range(2, count)]
+    found += [tuple(a for a in axes if a != left_out) for left_out in axes]
+    return list(dict.fromkeys(some for some in found if 0 < len(some) < count))
 
 
 def _group(seen: Comparison, axes: tuple[int, ...]) -> tuple[Codes, int]:
@@ -128,10 +130,8 @@ def _by_group(
     return np.where(known, 0.5 * low + 0.5 * high, np.nan), digits
 
 
-def _two_by_group(
-    seen: Comparison, axes: tuple[int, ...], array: Floats
-) -> tuple[Floats, float] | None:
-    """The term c + d array, (size,), one c and d for each group; and the digits."""
+def _two_by_group(seen: Comparison, axes: tuple[int, ...], array: Floats) -> Floats | None:
+    """The term c + d array, (size,), one c and d for each group; None if it does not fit."""
     group, count = _group(seen, axes)
     there, gap = array[seen.index], seen.numeric - seen.claim
     slope, constant = fit_two(gap, seen.error, there, np.ones(len(gap)), group, count)
@@ -140,8 +140,12 @@ def _two_by_group(
     first = _largest(seen.digits, group, count)
     second = _largest(np.where(seen.digits == first[group], 0.0, seen.digits), group, count)
     digits = float(seen.digits.sum() - first.sum() - second.sum())
+    choices = float(np.log10(len(seen.arrays) * len(_kept(seen.field.shape))))
+    constant[np.bincount(group, minlength=count) < 2] = np.nan  # fits, and says nothing of others
+    if not is_enough(digits - choices):
+        return None
     term = _spread_out(seen, axes, constant) + _spread_out(seen, axes, slope) * array
-    return term, digits - float(np.log10(len(seen.arrays)))
+    return np.asarray(term)
 
 
 def _largest(values: Floats, group: Codes, count: int) -> Floats:

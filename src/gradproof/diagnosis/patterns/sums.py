@@ -24,17 +24,20 @@ def match_unsummed(seen: Comparison) -> Iterator[Match]:
         return
     claim = seen.field.claim.reshape(seen.field.shape)
     for axes in _axes(seen.field.shape):
-        summed = np.broadcast_to(claim.sum(axis=axes, keepdims=True), claim.shape).ravel()
         count = int(np.prod([seen.field.shape[a] for a in axes]))
         for value, what in ((1.0, "sum"), (1.0 / count, "mean")):
-            if not seen.agrees(value * summed[seen.index]).all():
+            if not _is_sum_at_one(seen, claim, axes, value):
+                continue
+            summed = value * claim.sum(axis=axes, keepdims=True)
+            corrected = np.broadcast_to(summed, claim.shape).ravel()
+            if not seen.agrees(corrected[seen.index]).all():
                 continue
             message = (
                 f"the right gradient is the {what} of the claim along {axes_of(axes)} (on "
                 f"{seen.counts}): the claim was not summed where f broadcasts"
             )
             evidence = {"axes": axes, "of": what, "entries": seen.looked}
-            yield Match(2.4, Explanation("not-summed", message, evidence, value * summed))
+            yield Match(2.4, Explanation("not-summed", message, evidence, corrected))
             return
 
 
@@ -44,23 +47,32 @@ def match_constant(seen: Comparison) -> Iterator[Match]:
     if not claim.any() or not seen.wrong.any():
         return
     largest = float(np.max(np.abs(claim)))
-    for axes in reversed(list(_axes(seen.field.shape))):
-        spread = claim.max(axis=axes) - claim.min(axis=axes)
-        if np.max(spread) > SAME * largest:
-            continue
-        group = _group(seen, axes)
-        if not _varies(seen, group):
-            continue
-        evidence: dict[str, object] = {"axes": axes, "entries": seen.looked}
-        found = _whole(seen, axes)
-        message = f"the claim is the same all along {axes_of(axes)}, and the right gradient is not"
-        cost = 4.5
-        if found is not None:
-            message += f": it is {found} of the right one along it, broadcast"
-            evidence["of"] = found
-            cost = 2.4
-        yield Match(cost, Explanation("not-summed", message, evidence, None))
+    axes = tuple(a for a, n in enumerate(seen.field.shape) if n > 1 and _is_same(claim, a, largest))
+    if not axes or not _varies(seen, _group(seen, axes)):
         return
+    evidence: dict[str, object] = {"axes": axes, "entries": seen.looked}
+    found = _whole(seen, axes)
+    message = f"the claim is the same all along {axes_of(axes)}, and the right gradient is not"
+    if found is not None:
+        message += f": it is {found} of the right one along it, broadcast"
+        evidence["of"] = found
+    cost = 4.5 if found is None else 2.4
+    yield Match(cost, Explanation("not-summed", message, evidence, None))
+
+
+def _is_sum_at_one(seen: Comparison, claim: Floats, axes: tuple[int, ...], value: float) -> bool:
+    """Whether one wrong entry is the sum along some axes, times a value."""
+    one = int(np.argmax(seen.wrong))
+    at = tuple(slice(None) if a in axes else int(c[one]) for a, c in enumerate(seen.coordinates))
+    return bool(abs(value * claim[at].sum() - seen.numeric[one]) <= seen.error[one])
+
+
+def _is_same(claim: Floats, axis: int, largest: float) -> bool:
+    """Whether all slices along an axis are the same."""
+    first, last = claim.take([0], axis), claim.take([-1], axis)
+    if np.max(np.abs(first - last)) > SAME * largest:
+        return False
+    return bool(np.max(np.abs(claim - first)) <= SAME * largest)
 
 
 def _axes(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

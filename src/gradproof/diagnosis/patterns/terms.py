@@ -52,11 +52,9 @@ def match_array_factor(seen: Comparison) -> Iterator[Match]:
         if np.all(array == array[0]):
             continue
         there = array[seen.index]
-        over = np.where(there == 0.0, np.nan, seen.claim / there)
-        all_over = np.where(array == 0.0, 0.0, seen.field.claim / array)
-        for words, u, corrected in (
-            ("times", over, all_over),
-            ("over", seen.claim * there, seen.field.claim * array),
+        for words, u in (
+            ("times", np.where(there == 0.0, np.nan, seen.claim / there)),
+            ("over", seen.claim * there),
         ):
             line = None if np.isnan(u).any() else seen.line(u)
             if line is None or line.low * line.high <= 0.0 or not is_enough(line.digits):
@@ -69,11 +67,13 @@ def match_array_factor(seen: Comparison) -> Iterator[Match]:
                 f"{seen.counts})"
             )
             evidence = {"array": name, "ratio": ratio, "ratio_error": error}
-            value = 1.0 if is_one else ratio
-            yield Match(
-                2.5 if is_one else 4.0,
-                Explanation("factor", message, evidence, corrected / value),
-            )
+            corrected = seen.field.claim / (1.0 if is_one else ratio)
+            if words == "times":
+                corrected = np.where(array == 0.0, 0.0, corrected / array)
+            else:
+                corrected = corrected * array
+            cost = 2.5 if is_one else 4.0
+            yield Match(cost, Explanation("factor", message, evidence, corrected))
 
 
 def match_factor_of_one_term(seen: Comparison) -> Iterator[Match]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Sequence
 from typing import Any
@@ -46,6 +47,14 @@ class Outputs:
         self.shape: Any = self.shapes[0] if len(self.shapes) == 1 else tuple(self.shapes)
         self.weights: tuple[Floats, ...] = ()
         self._sizes = [np.abs(as_numpy(a).astype(np.float64)) for a in self.flat(first)]
+
+    @property
+    def shaped_weights(self) -> tuple[Floats, ...]:
+        """The weights in the outputs' shapes; complex numbers have a last axis of two."""
+        return tuple(
+            weight.reshape(*shape, *(2,) * (weight.size == 2 * math.prod(shape)))
+            for weight, shape in zip(self.weights, self.shapes, strict=True)
+        )
 
     @property
     def size(self) -> float:

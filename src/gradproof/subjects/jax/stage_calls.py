@@ -112,7 +112,7 @@ def _is_stopped_by_jax(equation: Any) -> bool:
     called_by = [frame for frame in frames if os.path.basename(frame.file_name) not in _PASSING]
     for frame, caller in pairwise(called_by):
         if frame.function_name == "stop_gradient" and frame.file_name.startswith(JAX):
-            return caller.file_name.startswith(JAX)
+            return bool(caller.file_name.startswith(JAX))
     return False
 
 

@@ -83,8 +83,12 @@ class JaxSubject(Evaluator):
 
     @property
     def weights(self) -> tuple[Floats, ...]:
-        """The cotangent, one flat array for each output."""
-        return self._outputs.weights
+        """The cotangent (see `Subject`)."""
+        return self._outputs.shaped_weights
+
+    @weights.setter
+    def weights(self, weights: Sequence[Floats]) -> None:
+        self.cotangent = tuple(weight.ravel() for weight in weights)
 
     @property
     def cotangent(self) -> Any:

@@ -101,8 +101,13 @@ class TorchSubject(Evaluator):
 
     @property
     def weights(self) -> tuple[Floats, ...]:
-        """The cotangent, one flat array for each output."""
-        return tuple(weight.ravel() for weight in self.cotangent.weights.values())
+        """The cotangent (see `Subject`)."""
+        return tuple(self.cotangent.weights.values())
+
+    @weights.setter
+    def weights(self, weights: Sequence[Floats]) -> None:
+        shapes = self.cotangent.shapes
+        self.cotangent = Cotangent(shapes, dict(zip(shapes, weights, strict=True)))
 
     def session(self) -> AbstractContextManager[None]:
         """Random numbers, default dtype, reduced precision and grad mode are put back."""

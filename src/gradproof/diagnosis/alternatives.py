@@ -1,0 +1,105 @@
+"""What a claim would be if a certain mistake had been made: f's own slopes with that mistake in it.
+
+Some mistakes cannot be seen in a gradient alone: a kernel that was not turned, the activation of
+the sample before, a sum over the first sample only. But f's values are right, so that its slopes at
+another point, or contracted with another cotangent, say what such a mistake would have claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gradproof.coverage.probe import scales
+from gradproof.diagnosis.evidence import slopes_at, slopes_elsewhere
+from gradproof.diagnosis.patterns.field import Alternative
+from gradproof.numerics.sampling import Floats
+from gradproof.subjects.base import Codes, Places, Subject
+
+#: Axes of inputs and outputs along which a mistake is supposed.
+AXES = 4
+
+
+def alternatives(subject: Subject, k: int, index: Codes, noise: float) -> Iterator[Alternative]:
+    """One after the other; each takes four or five evaluations of f for an entry.
+
+    Args:
+        subject: the function.
+        k: the tensor whose gradient is wrong.
+        index: row-major, of the entries at which slopes are wanted.
+        noise: of f's values.
+    """
+    places = Places(np.full(len(index), k), index)
+    for kind, message, other, array in _changed(subject, k):
+        base = [*subject.point]
+        base[other] = array.ravel()
+        slopes, bars = slopes_elsewhere(subject, places, base, scales(subject.point))
+        yield Alternative(kind, message, slopes, bars)
+    yield from _cut(subject, places, noise)
+
+
+def _changed(subject: Subject, k: int) -> Iterator[tuple[str, str, int, Floats]]:
+    """Other tensors of f, changed as they are by mistake in a backward pass."""
+    for other, (name, shape) in enumerate(zip(subject.names, subject.shapes, strict=True)):
+        if other != k and len(shape) > 0:
+            array = subject.point[other].reshape(shape)
+            for kind, message, changed in (*_turned(name, array), *_stale(name, array)):
+                yield kind, message, other, changed
+
+
+def _turned(name: str, array: Floats) -> Iterator[tuple[str, str, Floats]]:
+    shape = array.shape
+    if len(shape) >= 3 and max(shape[2:]) > 1:
+        flipped = np.flip(array, tuple(range(2, len(shape))))
+        yield "flipped-kernel", f"the kernels of {name} are turned by half a turn", flipped
+    if len(shape) >= 2 and shape[-1] == shape[-2] > 1:
+        exchanged = np.swapaxes(array, -1, -2)
+        yield "transposed", f"the last two axes of {name} are exchanged", exchanged
+    if len(shape) >= 3 and shape[0] == shape[1] > 1:
+        exchanged = np.swapaxes(array, 0, 1)
+        yield "transposed", f"the first two axes of {name} are exchanged", exchanged
+    if shape[-1] == 2:
+        conjugate = array * np.array([1.0, -1.0])
+        yield "conjugate", f"{name} is replaced by its complex conjugate", conjugate
+
+
+def _stale(name: str, array: Floats) -> Iterator[tuple[str, str, Floats]]:
+    for axis in range(min(array.ndim, AXES)):
+        if array.shape[axis] < 2:
+            continue
+        for by, which in ((1, "before"), (-1, "after")):
+            rolled = np.roll(array, by, axis)
+            message = f"{name} is that of the index {which} along axis {axis}"
+            yield "stale", message, rolled
+            edge = [slice(None)] * array.ndim
+            edge[axis] = slice(0, 1) if by == 1 else slice(-1, None)
+            filled = rolled.copy()
+            filled[tuple(edge)] = 0.0
+            yield "stale", f"{message}, with zeros at its edge", filled
+
+
+def _cut(subject: Subject, places: Places, noise: float) -> Iterator[Alternative]:
+    """Of the gradient that comes in, one index along an axis counts alone."""
+    weights = subject.weights
+    if len(weights) != 1:
+        return
+    (whole,) = weights
+    try:
+        for axis in range(min(whole.ndim, AXES)):
+            for at in (0, -1) if whole.shape[axis] > 1 else ():
+                alone = np.zeros_like(whole)
+                one = [slice(None)] * whole.ndim
+                one[axis] = slice(0, 1) if at == 0 else slice(-1, None)
+                alone[tuple(one)] = whole[tuple(one)]
+                if not alone.any():
+                    continue
+                subject.weights = (alone,)
+                slopes, bars = slopes_at(
+                    subject, places, scales(subject.point), subject.value(), noise
+                )
+                which = "first" if at == 0 else "last"
+                message = f"the {which} index along axis {axis} of what it returns counts alone"
+                yield Alternative("not-summed", message, slopes, bars)
+    finally:
+        subject.weights = weights

@@ -23,6 +23,7 @@ from bench import (
     diagnosis_cases_jax,
     diagnosis_cases_numpy,
     diagnosis_cases_torch,
+    diagnosis_cases_torch_modules,
 )
 from bench.cases import Case, correct_cases
 from bench.diagnosis_case import Bug, Diagnosis, accused, bug_findings
@@ -40,6 +41,7 @@ def all_bugs() -> list[Bug]:
     return [
         *diagnosis_cases_demo.bugs(),
         *diagnosis_cases_torch.bugs(),
+        *diagnosis_cases_torch_modules.bugs(),
         *diagnosis_cases_jax.bugs(),
         *diagnosis_cases_numpy.bugs(),
     ]

@@ -75,5 +75,4 @@ def accused(finding: Finding) -> str:
     layer = finding.evidence.get("layer")
     if isinstance(layer, str):
         return re.sub(r" \(call \d+\)| at \S+:\d+", "", layer)
-    term = re.match(r"in the term (\S+), ", finding.message)
-    return term[1] if term else str(finding.tensor)
+    return str(finding.evidence.get("term", finding.tensor))

@@ -199,9 +199,7 @@ def recurrent(recurrence: Any) -> Report:
     """A recurrent layer over a sequence."""
     params = {"w": 0.5 * normal(19, 4, 4), "into": normal(20, 3, 4), "out": normal(21, 4, 2)}
     steps = normal(22, 5, 3)
-    return gradproof.check(
-        lambda p: recurrence(p["w"], steps @ p["into"]) @ p["out"], (params,)
-    )
+    return gradproof.check(lambda p: recurrence(p["w"], steps @ p["into"]) @ p["out"], (params,))
 
 
 def spectral(mixed: Any) -> Report:
@@ -225,9 +223,7 @@ def bugs() -> list[Bug]:
     return [*_layers(), *_models(), *_tangents()]
 
 
-def _bug(
-    name: str, kinds: str, check: Callable[[Any], Report], of: Any, bend: Bend
-) -> Bug:
+def _bug(name: str, kinds: str, check: Callable[[Any], Report], of: Any, bend: Bend) -> Bug:
     where = of.__name__
     return Bug(name, "jax", where, tuple(kinds.split()), check, ruled(of, bend), ruled(of))
 
@@ -246,7 +242,9 @@ def _layers() -> list[Bug]:
         return (inner - inner.mean(-1, keepdims=True)) / spread, jnp.zeros_like(scale)
 
     return [
-        _bug("dense-weight-sign", "sign-flip", with_dense, dense, lambda r, *_: (r[0], -r[1], r[2])),
+        _bug(
+            "dense-weight-sign", "sign-flip", with_dense, dense, lambda r, *_: (r[0], -r[1], r[2])
+        ),
         _bug(
             "dense-bias-averaged",
             "factor not-summed",
@@ -315,7 +313,6 @@ def _models() -> list[Bug]:
         return (g[..., None] * (args[0] == args[0].max(-1, keepdims=True)),)
 
     def truncated(r: Any, g: Any, args: Any) -> Any:
-        w, x = args
         return r[0], r[1].at[:2].set(0.0)
 
     return [
@@ -406,9 +403,8 @@ def _tangents() -> list[Bug]:
             "root-rule-of-negative",
             "nan",
             safe_root,
-            lambda args, tangents: jnp.where(args[0] > 0.0, 1.0, 0.0)
-            * 0.5
-            / jnp.sqrt(args[0])
-            * tangents[0],
+            lambda args, tangents: (
+                jnp.where(args[0] > 0.0, 1.0, 0.0) * 0.5 / jnp.sqrt(args[0]) * tangents[0]
+            ),
         ),
     ]

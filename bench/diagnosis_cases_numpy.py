@@ -280,7 +280,8 @@ def _network(**wrong: Any) -> Report:
     def loss(y: Any) -> Any:
         return 0.5 * np.sum((np.tanh(y) - goal) ** 2), (np.tanh(y) - goal) / np.cosh(y) ** 2
 
-    return gradproof.check_layers(layers, normal(17, 9, 4), loss)
+    report: Report = gradproof.check_layers(layers, normal(17, 9, 4), loss)
+    return report
 
 
 def _layers() -> list[Bug]:

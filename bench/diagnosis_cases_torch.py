@@ -38,9 +38,7 @@ def _bug(
 
 def _linear() -> list[Bug]:
     def case(name: str, kinds: str, bend: Bend) -> Bug:
-        return _bug(
-            name, kinds, "fc2 > Linear", networks.with_linear, functions.Linear, bend
-        )
+        return _bug(name, kinds, "fc2 > Linear", networks.with_linear, functions.Linear, bend)
 
     def decayed(gradients: Any, _: Any, saved: Any) -> Any:
         x, weight, bias = gradients
@@ -67,9 +65,9 @@ def _linear() -> list[Bug]:
             lambda r, g, s: (r[0], g.mT @ s[0].roll(1, 0), r[2]),
         ),
         case(
-            "linear-in-single-precision",
+            "linear-in-bfloat16",
             "precision",
-            lambda r, g, s: (r[0], (g.float().mT @ s[0].float()).double(), r[2]),
+            lambda r, g, s: (r[0], (g.bfloat16().mT @ s[0].bfloat16()).double(), r[2]),
         ),
         case("linear-clipped", "clipped", lambda r, *_: (r[0], r[1].clamp(-0.8, 0.8), r[2])),
     ]
@@ -77,9 +75,7 @@ def _linear() -> list[Bug]:
 
 def _activations() -> list[Bug]:
     def case(name: str, kinds: str, right: Any, bend: Bend) -> Bug:
-        return _bug(
-            name, kinds, f"act > {right.__name__}", networks.with_activation, right, bend
-        )
+        return _bug(name, kinds, f"act > {right.__name__}", networks.with_activation, right, bend)
 
     return [
         case("relu-mask-of-gradient", "mask", functions.ReLU, lambda r, g, s: g * (g > 0.0)),
@@ -154,7 +150,9 @@ def _convolutions() -> list[Bug]:
         case("conv-padding-off-by-one", "shifted", shifted),
         case("conv-border-lost", "block zero", border_lost),
         case("conv-last-channel-lost", "zero block", last_channel_lost),
-        case("conv-bias-averaged", "factor not-summed", lambda r, g, _: (*r[:2], g.mean((0, 2, 3)))),
+        case(
+            "conv-bias-averaged", "factor not-summed", lambda r, g, _: (*r[:2], g.mean((0, 2, 3)))
+        ),
         _bug(
             "avgpool-not-divided",
             "factor",
@@ -176,9 +174,7 @@ def _convolutions() -> list[Bug]:
 
 def _norms() -> list[Bug]:
     def case(name: str, kinds: str, bend: Bend) -> Bug:
-        return _bug(
-            name, kinds, "norm > LayerNorm", networks.with_norm, functions.LayerNorm, bend
-        )
+        return _bug(name, kinds, "norm > LayerNorm", networks.with_norm, functions.LayerNorm, bend)
 
     def without_variance(gradients: Any, g: Any, saved: Any) -> Any:
         _, spread, weight = saved
@@ -201,9 +197,7 @@ def _norms() -> list[Bug]:
 def _attention() -> list[Bug]:
     def case(name: str, kinds: str, part: str, where: str, bend: Bend) -> Bug:
         right = getattr(functions, where.rsplit(" > ")[-1])
-        return _bug(
-            name, kinds, where, lambda f: networks.transformer(**{part: f}), right, bend
-        )
+        return _bug(name, kinds, where, lambda f: networks.transformer(**{part: f}), right, bend)
 
     def overwritten(gradients: Any, g: Any, saved: Any) -> Any:
         tokens, weight = saved
@@ -246,7 +240,11 @@ def _attention() -> list[Bug]:
             lambda r, g, s: g * s[0],
         ),
         case(
-            "embedding-overwritten", "block not-summed", "embedding", "embed > Embedding", overwritten
+            "embedding-overwritten",
+            "block not-summed",
+            "embedding",
+            "embed > Embedding",
+            overwritten,
         ),
         case(
             "norm-without-any-terms",

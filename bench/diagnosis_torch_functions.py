@@ -13,6 +13,8 @@ from torch.autograd import Function
 from torch.nn import functional
 from torch.nn import grad as of_convolutions
 
+__all__ = ["Bend", "Layer", "bent", "normal"]
+
 # torch gives them no types.
 conv2d_input: Any = of_convolutions.conv2d_input
 conv2d_weight: Any = of_convolutions.conv2d_weight
@@ -48,6 +50,7 @@ class Layer(nn.Module):
             self.register_parameter(name, nn.Parameter(value.clone()))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply it."""
         result: Tensor = self.function.apply(x, *self.parameters())
         return result
 
@@ -217,7 +220,7 @@ class SplitHeads(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (2, -1)).transpose(1, 2).contiguous()
+        return x.reshape(*x.shape[:-1], 2, -1).transpose(1, 2).contiguous()
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from bench.diagnosis_torch_functions import (
-    CrossEntropy,
     Embedding,
     Layer,
     LayerNorm,
@@ -20,6 +19,24 @@ from torch import Tensor, nn
 
 import gradproof
 from gradproof import Report
+
+__all__ = [
+    "BATCH",
+    "WIDTH",
+    "convnet",
+    "linear_layer",
+    "mlp",
+    "recurrent",
+    "transformer",
+    "with_activation",
+    "with_conv",
+    "with_filter",
+    "with_linear",
+    "with_loss",
+    "with_norm",
+    "with_pool",
+    "with_roll",
+]
 
 BATCH, WIDTH, CLASSES = 8, 6, 4
 
@@ -206,9 +223,3 @@ class Spectral(nn.Module):
 def with_filter(function: Any) -> Report:
     """A network with a complex layer, called filter."""
     return _checked(Spectral(function), normal(17, 4, 3))
-
-
-def with_cross_entropy_of(layer: nn.Module) -> Report:
-    """A classifier with a layer called fc2, averaged over the batch."""
-    labels = torch.arange(BATCH) % CLASSES
-    return mlp(layer, loss=lambda scores: CrossEntropy.apply(scores, labels))

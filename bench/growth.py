@@ -58,8 +58,11 @@ def _rosenbrock(entries: int) -> tuple[Check, int]:
     x = np.random.default_rng(0).normal(size=entries)
 
     def f_batch(x: Vector) -> Vector:
-        left, gap = x[..., :-1], x[..., 1:] - x[..., :-1] ** 2
-        return np.asarray(100.0 * np.sum(gap * gap, -1) + np.sum((1.0 - left) ** 2, -1))
+        part = np.square(x[..., :-1])
+        np.subtract(x[..., 1:], part, out=part)
+        value = 100.0 * np.einsum("...i,...i", part, part)
+        np.subtract(1.0, x[..., :-1], out=part)
+        return np.asarray(value + np.einsum("...i,...i", part, part))
 
     def gradient(x: Vector) -> Vector:
         gap, g = x[1:] - x[:-1] ** 2, np.zeros_like(x)
@@ -102,13 +105,8 @@ FAMILIES: dict[str, Callable[[int], tuple[Check, int]]] = {
 }
 
 
-def measure(family: str, coverage: str, entries: int, threads: int = 1) -> Grown:
-    """Check one member of a family, in this process, which should be a new one."""
-    use_processors(threads)
-    if "torch" in sys.modules or family.endswith("PyTorch"):
-        import torch
-
-        torch.set_num_threads(threads)
+def measure(family: str, coverage: str, entries: int) -> Grown:
+    """Check one member of a family; for the memory to be its own, in a new process."""
     warm_up, _ = FAMILIES[family](WARM_UP)
     warm_up(coverage)
     check, exactly = FAMILIES[family](entries)
@@ -133,10 +131,11 @@ def _peak() -> int:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _alone(*arguments: Any) -> Grown:
-    """Call `measure` in a new process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(measure, *arguments).result()
+def _alone(family: str, coverage: str, entries: int, threads: int) -> Grown:
+    """Call `measure` in a new process; PyTorch has as many threads as there are processors."""
+    start: Any = {"initializer": use_processors, "initargs": (threads,)}
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), **start) as pool:
+        return pool.submit(measure, family, coverage, entries).result()
 
 
 # -- the table and the picture -----------------------------------------------------------------

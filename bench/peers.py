@@ -21,8 +21,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import autograd.extend
-import autograd.test_util
 import jax
 import jax.test_util
 import numpy as np
@@ -136,6 +134,9 @@ def _shape(array: Any) -> jax.ShapeDtypeStruct:
 
 
 def _autograd(case: Case) -> Judgement:
+    import autograd.extend  # here, so that the tests of the others run without it
+    import autograd.test_util
+
     code, evaluations = as_code(case), 0
 
     @autograd.extend.primitive  # type: ignore[untyped-decorator]

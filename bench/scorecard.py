@@ -105,7 +105,7 @@ def _outcome(name: str, tool: Tool, case: Case) -> Outcome:
 
 def available_tools() -> dict[str, Tool]:
     """Every tool, by the name of its column."""
-    from bench.peers import PEERS  # needs three frameworks, which the other tools do without
+    from bench.peers import PEERS  # with two frameworks, which the other tools do without
 
     return customary_rules() | PEERS | gradproof_tools()
 

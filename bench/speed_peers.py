@@ -19,7 +19,6 @@ from typing import Any
 import jax
 import jax.flatten_util
 import jax.test_util
-import numdifftools
 import numpy as np
 import numpy.typing as npt
 from bench.timing import Counted, timed
@@ -125,15 +124,16 @@ def network(inputs: int = 16, hidden: int = 32, rows: int = 32) -> Subject:
 Tool = Callable[[Subject, bool], Said]
 
 
-def compare(subject: Subject) -> list[Compared]:
-    """Put every tool to both gradients of one function."""
+def compare(subject: Subject, *, warm: bool = True) -> list[Compared]:
+    """Put every tool to both gradients of one function; `warm` after an untimed run."""
     with jax.enable_x64(True):
-        return [_compared(subject, name, tool) for name, tool in _TOOLS.items()]
+        return [_compared(subject, name, tool, warm) for name, tool in _TOOLS.items()]
 
 
-def _compared(subject: Subject, name: str, tool: Tool) -> Compared:
-    warm_up = timed(lambda: tool(subject, False))
-    run = timed(lambda: tool(subject, False), 3 if warm_up.seconds < QUICK else 1)
+def _compared(subject: Subject, name: str, tool: Tool, warm: bool) -> Compared:
+    run = timed(lambda: tool(subject, False))
+    if warm:
+        run = timed(lambda: tool(subject, False), 3 if run.seconds < QUICK else 1)
     said, wrong = run.result, tool(subject, True)
     return Compared(
         subject.name,
@@ -181,6 +181,8 @@ def _scipy(subject: Subject, wrong: bool) -> Said:
 
 
 def _numdifftools(subject: Subject, wrong: bool) -> Said:
+    import numdifftools  # here, so that the tests of the others run without it
+
     f = Counted(subject.f)
     found = numdifftools.Gradient(f, full_output=True)(subject.x)
     gap = np.abs(_claim(subject, wrong)(subject.x) - found.estimate)

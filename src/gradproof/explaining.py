@@ -23,6 +23,7 @@ from gradproof.outcome.trial import Settings
 from gradproof.probing import examine_by_probes
 from gradproof.report.model import Finding, Report
 from gradproof.subjects.base import Stage, Subject
+from gradproof.verdict import JOINTLY_WRONG, REASONS
 
 #: Evaluations that evidence may take, of all tensors together; an entry takes four.
 EVIDENCE, EACH = 512, 4
@@ -85,7 +86,8 @@ def with_causes(report: Report, causes: Sequence[Finding]) -> Report:
     """The report with the causes of its failure; what they say in short is the reason."""
     lines = [line for cause in causes if (line := _headline(cause))]
     reason = "; ".join(lines[:HEADLINES]) or report.reason
-    return replace(report, findings=(*report.findings, *causes), reason=reason)
+    # First: what else is found, such as NaN in all that lies before, may be no more than an effect.
+    return replace(report, findings=(*causes, *report.findings), reason=reason)
 
 
 def _headline(cause: Finding) -> str | None:
@@ -154,10 +156,11 @@ def _about_origin(
 
 def _of_kinks(report: Report, name: str) -> Explanation | None:
     """Where no entry is wrong by itself, what is wrong with them together."""
-    if report.tensors[name].counts.get("mismatch", 0):
+    wrong = report.entries.filter(tensor=name, verdict="mismatch")
+    if any(not entry.reason.startswith(REASONS[JOINTLY_WRONG]) for entry in wrong):
         return None
     for finding in report.findings:
-        if finding.kind == "kink-inconsistent" and finding.tensor == name:
+        if finding.kind == "kink-inconsistent":
             return Explanation(finding.kind, finding.message, finding.evidence, None)
     return None
 
@@ -170,6 +173,8 @@ def _about_tensors(
     entries = int(np.clip(EVIDENCE // (EACH * max(len(chosen), 1)), LEAST, MOST))
     alike: dict[object, list[tuple[str, Explanation]]] = {}
     for name in chosen:
+        if _of_kinks(case.report, name) is not None:
+            continue  # that has been said
         found = reason(case, name, entries, rng)
         if case.subject.exhausted is not None:
             break

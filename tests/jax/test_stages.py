@@ -422,6 +422,32 @@ def test_a_gradient_that_is_stopped_is_an_equation() -> None:
     assert error(found) == pytest.approx(1.0)
 
 
+def test_an_operation_that_makes_nan_of_numbers_is_an_equation() -> None:
+    def f(x: Any) -> Any:
+        return jnp.sum(jnp.where(x > 0, jnp.exp(jnp.sqrt(RIGHT(x) * x)), 0.0))
+
+    x = np.array([0.5, -1.0, 2.0])
+    rule, found = stages(f, x)
+    assert error(rule) < 1e-8
+    assert found.kind == "equation sqrt"
+    one, grad = found.open()
+    with one.session():
+        assert np.isfinite(one.value())
+        np.testing.assert_array_equal(np.isnan(one.claims(grad)[0]), [False, True, False])
+
+
+def test_infinite_inputs_are_constants() -> None:
+    def masked(x: Any) -> Any:
+        return jnp.exp(x)
+
+    rule = with_vjp(masked, lambda args, g: (g * jnp.exp(args[0]),))
+    (found,) = stages(lambda x: rule(jnp.where(x > 0, x, -jnp.inf)), np.array([0.5, -1.0, 2.0]))
+    one, grad = found.open()
+    assert one.point[0].tolist() == [0.5, 0.0, 2.0]
+    assert one.claims(grad)[0][1] == 0.0
+    assert error(found) < 1e-8
+
+
 def test_a_primitive_of_ones_own_is_an_equation() -> None:
     doubled: Any = Primitive("doubled")
     doubled.def_impl(lambda x: 2 * x)

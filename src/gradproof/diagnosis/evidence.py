@@ -13,6 +13,8 @@ from gradproof.subjects.base import Codes, Places, Subject
 
 #: Steps relative to the entries' scales; the second is so much shorter.
 STEP, SHORTER = 2.0**-11, 2.0**-3
+#: Slopes that differ by more than this part of their mean are two.
+KINK = 0.05
 
 
 @np.errstate(all="ignore")
@@ -24,7 +26,7 @@ def slopes_at(
     A central difference, and in its bar what it differs from a longer one by (64 times its own
     truncation) and what a kink within the steps may do to it. The even part of f, a t^2 + b t at a
     kink at the point, gives b; for a kink nearby b is smaller, but the two differences then differ
-    by as much.
+    by as much. It is infinite where f has two slopes.
 
     Args:
         subject: the function around its point.
@@ -87,4 +89,5 @@ def _bounded(
     bend = (ratio**2 * smaller - even) / (ratio * (ratio - 1.0) * short)
     blur = SIGMAS * noise * np.sqrt(2.0) / np.abs(short)
     bar = np.abs(first - second) + np.abs(bend) + blur
-    return second, np.where(np.isfinite(bar), bar, np.inf)
+    is_kink = np.abs(bend) > blur + KINK * np.abs(second)
+    return second, np.where(np.isfinite(bar) & ~is_kink, bar, np.inf)

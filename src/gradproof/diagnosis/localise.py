@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gradproof._errors import InputError
 from gradproof.coverage.bisect import gaps, tree_of
 from gradproof.coverage.directions import Line, draw, sizes_of
 from gradproof.coverage.probe import scales
@@ -93,8 +94,9 @@ def localise(
         for stage in level:
             if any(_is_within(o.stage, stage.name, stages) for o in origins):
                 continue
-            report, subject, grad = _look(stage, judge, budget, rng)
-            if report is not None and report.verdict == "fail":
+            found = _look(stage, judge, budget, rng)
+            if found is not None:
+                report, subject, grad = found
                 origins.append(Origin(stage, position[stage.name], subject, grad, report))
     return tuple(sorted(origins, key=lambda origin: origin.position))
 
@@ -162,13 +164,16 @@ def _is_within(stage: Stage, name: str, stages: Sequence[Stage]) -> bool:
 
 def _look(
     stage: Stage, judge: Judge, budget: Budget, rng: np.random.Generator
-) -> tuple[Report | None, Subject, object]:
-    """A pair of evaluations; where they contradict the claim the part is judged."""
-    subject, grad = stage.open()
+) -> tuple[Report, Subject, object] | None:
+    """A pair of evaluations; where they contradict the claim the part is judged, and fails."""
+    try:
+        subject, grad = stage.open()
+    except InputError:
+        return None  # it cannot be called by itself
     budget.include(subject)
     with subject.session():
         report = judge(subject, grad) if _is_suspicious(subject, grad, rng) else None
-    return report, subject, grad
+    return None if report is None or report.verdict != "fail" else (report, subject, grad)
 
 
 @np.errstate(all="ignore")
@@ -179,6 +184,8 @@ def _is_suspicious(subject: Subject, grad: object, rng: np.random.Generator) -> 
     if not any(sizes) or not np.isfinite(value):
         return False
     gradient = subject.claims(grad)
+    if not all(np.isfinite(g).all() for g in gradient):
+        return True
     unit = ROUNDING * max(EPS, subject.claim_spacing, *subject.spacing)
     rounding: list[Floats] = [unit * np.abs(g) for g in gradient]
     line = Line(subject, gradient, rounding, value)

@@ -112,9 +112,10 @@ def _field(case: Case, name: str, entries: int, rng: np.random.Generator) -> Fie
 def _arrays(case: Case, k: int) -> dict[str, Floats]:
     subject = case.subject
     arrays = {f"{subject.names[k]} itself": subject.point[k]}
-    weights = [w.ravel() for w in subject.weights if w.size == len(subject.point[k]) > 1]
-    if len(weights) == 1:
-        arrays["the incoming gradient"] = weights[0]
+    size = len(subject.point[k])
+    if len(subject.weights) == 1 and subject.weights[0].size == size > 1:
+        arrays["the incoming gradient"] = subject.weights[0].ravel()
+        arrays["what it returns"] = subject.outputs[0].ravel()
     return arrays | {what: parts[k] for what, parts in case.arrays.items()}
 
 

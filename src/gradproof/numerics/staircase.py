@@ -22,6 +22,8 @@ POINTS = 9
 #: A continuous function's change is 16 times smaller after the last four halvings; a jump's stays.
 SETTLED = 14
 HALVINGS = 18
+#: A side is given up when so many middles in a row leave no room for a jump.
+STRAIGHT = 2
 #: Where to look, in units of the distance, and the least-squares cubic through values there. The
 #: spacing is uneven: an even one can march in step with the stairs and see a straight line.
 NODES = np.sort(1.0 + np.arange(POINTS) * 0.5 * (np.sqrt(5.0) - 1.0) % 1.0)
@@ -96,12 +98,13 @@ class _Site:
         there: Floats = np.sum(trend[:, None, :] * self.nodes[..., None] ** EXPONENTS, axis=-1)
         return there
 
-    def value_at(self, middle: Floats) -> tuple[Floats, Floats]:
-        """Places as near as can be to those asked for, and the values there."""
-        asked = self.signed * middle
-        offsets = self.taken(self.lanes, asked)
-        places = np.where(offsets == asked, middle, offsets / self.signed)
-        return places, sample_grid(self.sampler, self.lanes, offsets[:, None])[:, 0]
+    def value_at(self, sides: NDArray[np.intp], middle: Floats) -> tuple[Floats, Floats]:
+        """Places as near as can be to those asked for, on some sides, and the values there."""
+        lanes, signed = self.lanes[sides], self.signed[sides]
+        asked = signed * middle
+        offsets = self.taken(lanes, asked)
+        places = np.where(offsets == asked, middle, offsets / signed)
+        return places, sample_grid(self.sampler, lanes, offsets[:, None])[:, 0]
 
     def roughness(self) -> Floats:
         """Standard deviation beside the cubic, of the rougher side."""
@@ -110,9 +113,13 @@ class _Site:
         rougher: Floats = deviation.reshape(2, -1).max(axis=0)
         return rougher
 
-    def jumps(self, trend: Floats) -> Floats:
-        """Size of the jump on either side, shape (lanes, 2), 0 where there is none."""
-        return _bisect(self, trend).reshape(2, -1).T
+    def jumps(self, trend: Floats) -> tuple[Floats, NDArray[np.intp]]:
+        """Size of the jump on either side, shape (lanes, 2), 0 where there is none.
+
+        And the evaluations that a lane took, those of the visit included.
+        """
+        jump, spent = _bisect(self, trend)
+        return jump.reshape(2, -1).T, (spent + POINTS).reshape(2, -1).sum(axis=0)
 
 
 def find_staircase(
@@ -139,20 +146,20 @@ def find_staircase(
     """
     count = len(lanes)
     jumps = np.zeros((count, 4))
-    cost = np.full(count, 2 * (POINTS + HALVINGS))
     near = _Site.visit(sampler, lanes, distance, noise, taken)
-    jumps[:, :2] = near.jumps(near.straight(slope))
+    jumps[:, :2], cost = near.jumps(near.straight(slope))
     level = near.roughness()
     rest = np.flatnonzero(~_are_stairs(jumps))
     if len(rest):
         far = _Site.visit(sampler, lanes[rest], FARTHER * distance[rest], noise[rest], taken)
-        jumps[rest, 2:] = far.jumps(far.straight(slope[rest]))
-        cost[rest] += 2 * (POINTS + HALVINGS)
+        jumps[rest, 2:], spent = far.jumps(far.straight(slope[rest]))
+        cost[rest] += spent
     rest = np.flatnonzero(~_are_stairs(jumps) & (jumps > 0).any(axis=1))
     for columns, factor in ((slice(0, 2), 1.0), (slice(2, 4), FARTHER)) if len(rest) else ():
         site = _Site.visit(sampler, lanes[rest], factor * distance[rest], noise[rest], taken)
-        jumps[rest, columns] = np.fmax(jumps[rest, columns], site.jumps(site.cubic()))
-        cost[rest] += 2 * (POINTS + HALVINGS)
+        found, spent = site.jumps(site.cubic())
+        jumps[rest, columns] = np.fmax(jumps[rest, columns], found)
+        cost[rest] += spent
     # Rounding to multiples of a quantum q is noise of q / sqrt(12).
     return Staircase(_are_stairs(jumps), np.fmax(level, jumps.max(axis=1) / np.sqrt(12.0)), cost)
 
@@ -165,8 +172,13 @@ def _are_stairs(jumps: Floats) -> NDArray[np.bool_]:
     return np.asarray(alike.any(axis=1), dtype=np.bool_)
 
 
-def _bisect(site: _Site, trend: Floats) -> Floats:
-    """Size of the jump in the largest change between neighbours, beside the trend; 0 if none."""
+def _bisect(site: _Site, trend: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """Size of the jump in the largest change between neighbours, beside the trend; 0 if none.
+
+    And the evaluations spent. A jump of size J in an otherwise straight interval moves its middle
+    by J / 2 from the mean of its ends: where the middle is nearer than it would be by the smallest
+    jump that could stand out in the end, there is none.
+    """
     rest = site.values - site.along(trend)
     change = np.abs(np.diff(rest, axis=1))
     change[~np.isfinite(change)] = -1.0
@@ -175,15 +187,23 @@ def _bisect(site: _Site, trend: Floats) -> Floats:
     left, right = site.nodes[rows, k], site.nodes[rows, k + 1]
     low, high = rest[rows, k], rest[rows, k + 1]
     settled = np.abs(high - low)
+    straight, spent = np.zeros_like(rows), np.zeros_like(rows)
     with np.errstate(all="ignore"):
         for halving in range(HALVINGS):
             if halving == SETTLED:
                 settled = np.abs(high - low)
-            middle, value = site.value_at(0.5 * (left + right))
-            value -= np.sum(trend * middle[:, None] ** EXPONENTS, axis=1)
-            in_left = np.abs(value - low) >= np.abs(high - value)
-            right, high = np.where(in_left, middle, right), np.where(in_left, value, high)
-            left, low = np.where(in_left, left, middle), np.where(in_left, low, value)
+            at = np.flatnonzero(straight < STRAIGHT)
+            middle, value = site.value_at(at, 0.5 * (left[at] + right[at]))
+            value -= np.sum(trend[at] * middle[:, None] ** EXPONENTS, axis=1)
+            spent[at] += 1
+            # The change that is left in the end, without a jump.
+            last = np.abs(high[at] - low[at]) * 2.0 ** (halving - HALVINGS)
+            least = np.fmax(4.0 * last, 16.0 * site.noise[at] - last)
+            is_straight = np.abs(2.0 * value - (low[at] + high[at])) <= least
+            straight[at] = np.where(is_straight, straight[at] + 1, 0)
+            in_left = np.abs(value - low[at]) >= np.abs(high[at] - value)
+            right[at], high[at] = np.where(in_left, [middle, value], [right[at], high[at]])
+            left[at], low[at] = np.where(in_left, [left[at], low[at]], [middle, value])
         remaining = np.abs(high - low)
         is_jump = (remaining > 0.25 * settled) & (remaining > 16.0 * site.noise)
-    return np.where(is_jump, remaining, 0.0)
+    return np.where(is_jump & (straight < STRAIGHT), remaining, 0.0), spent

@@ -108,6 +108,11 @@ class Subject(Protocol):
     def weights(self, weights: Sequence[Floats]) -> None: ...
 
     @property
+    def outputs(self) -> tuple[Floats, ...]:
+        """What f returns at the point, in the shapes of `weights`."""
+        ...
+
+    @property
     def exhausted(self) -> str | None:
         """Which budget ran out."""
         ...

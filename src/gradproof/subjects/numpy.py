@@ -75,6 +75,7 @@ class ArraySubject(Evaluator):
                 f"Expected f to return at least one number but got shape {output.shape}"
             )
         self.output_shape, self.output_dtype = output.shape, output.dtype
+        self.outputs = (output.astype(np.float64),)
         self.value_spacing = _spacing(output.dtype)
         self.cotangent = (
             draw_cotangent(output, rng)

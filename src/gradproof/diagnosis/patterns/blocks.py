@@ -25,7 +25,7 @@ PLAINLY, LIKELY, EMPTY = 1.3, 3.0, 2.0
 MOST_TOLD = 6
 
 
-def match_block(seen: Comparison, inside: tuple[Matcher, ...]) -> Iterator[Match]:
+def match_inside(seen: Comparison, inside: tuple[Matcher, ...]) -> Iterator[Match]:
     """All wrong entries lie in one region and all right ones outside, and a mistake explains them.
 
     Args:

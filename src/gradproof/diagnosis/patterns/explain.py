@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from gradproof.diagnosis.patterns.blocks import match_block, match_place, match_zero_slice
+from gradproof.diagnosis.patterns.blocks import match_inside, match_place, match_zero_slice
 from gradproof.diagnosis.patterns.comparison import Comparison, compare
 from gradproof.diagnosis.patterns.equals import match_accumulated, match_alternative, match_array
 from gradproof.diagnosis.patterns.field import Explanation, Field, Match
@@ -57,6 +57,13 @@ _INSIDE: tuple[Matcher, ...] = (
     match_array_factor,
     match_places,
 )
+
+
+def match_block(seen: Comparison) -> Iterator[Match]:
+    """Wrong in a region alone, in a way in which a whole tensor may be wrong."""
+    yield from match_inside(seen, _INSIDE)
+
+
 #: What may have been done to all of it.
 _WHOLE: tuple[Matcher, ...] = (
     *_INSIDE,
@@ -72,7 +79,7 @@ _WHOLE: tuple[Matcher, ...] = (
     match_mask,
     match_masked,
     match_two_ratios,
-    lambda seen: match_block(seen, _INSIDE),
+    match_block,
 )
 #: What is looked for if nothing else fits: much is found from the data.
 _FREE: tuple[Matcher, ...] = (

@@ -122,8 +122,8 @@ def _by_group(
     np.minimum.at(high, group[~fixed], (middle + half)[~fixed])
     if np.any(low > high) or (is_ratio and np.any((low <= 0.0) & (high >= 0.0) & (low > -np.inf))):
         return None
-    if axes and np.count_nonzero(np.bincount(group[seen.wrong]) >= 2) < 2:
-        return None  # one slice shows nothing of slices
+    if axes and not _shows_slices(seen, group):
+        return None
     best = _largest(seen.digits, group, count)
     digits = float(seen.digits.sum() - best.sum()) - float(np.log10(len(seen.field.shape) + 1))
     known = np.isfinite(low) & np.isfinite(high)
@@ -133,6 +133,8 @@ def _by_group(
 def _two_by_group(seen: Comparison, axes: tuple[int, ...], array: Floats) -> Floats | None:
     """The term c + d array, (size,), one c and d for each group; None if it does not fit."""
     group, count = _group(seen, axes)
+    if not _shows_slices(seen, group):
+        return None
     there, gap = array[seen.index], seen.numeric - seen.claim
     slope, constant = fit_two(gap, seen.error, there, np.ones(len(gap)), group, count)
     if not seen.agrees(seen.claim + constant[group] + slope[group] * there).all():
@@ -146,6 +148,11 @@ def _two_by_group(seen: Comparison, axes: tuple[int, ...], array: Floats) -> Flo
         return None
     term = _spread_out(seen, axes, constant) + _spread_out(seen, axes, slope) * array
     return np.asarray(term)
+
+
+def _shows_slices(seen: Comparison, group: Codes) -> bool:
+    """Whether two slices or more have two wrong entries: one shows nothing of slices."""
+    return int(np.count_nonzero(np.bincount(group[seen.wrong]) >= 2)) >= 2
 
 
 def _largest(values: Floats, group: Codes, count: int) -> Floats:

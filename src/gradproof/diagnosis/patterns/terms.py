@@ -89,10 +89,10 @@ def match_factor_of_one_term(seen: Comparison) -> Iterator[Match]:
         if not seen.claim.any() or not there.any():
             continue
         (q,), (c,) = fit_two(seen.numeric, seen.error, seen.claim, there, alone, 1)
-        if not q or not seen.agrees(q * seen.claim + c * there).all():
+        if not seen.agrees(q * seen.claim + c * there).all():
             continue
         error = _leeway(seen, there)
-        if abs(q - 1.0) <= error:
+        if abs(q - 1.0) <= error or abs(q) <= 2.0 * error:
             continue
         q_line = Line(q - error, q + error, digits, digits)
         ratio, ratio_error = ratio_of(q_line)

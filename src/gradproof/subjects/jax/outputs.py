@@ -52,7 +52,7 @@ class Outputs:
     def shaped_weights(self) -> tuple[Floats, ...]:
         """The weights in the outputs' shapes; complex numbers have a last axis of two."""
         return tuple(
-            weight.reshape(*shape, *(2,) * (weight.size == 2 * math.prod(shape)))
+            weight.reshape((*shape, *(2,) * (weight.size == 2 * math.prod(shape))))
             for weight, shape in zip(self.weights, self.shapes, strict=True)
         )
 

@@ -40,15 +40,17 @@ def input_names(equation: Any, count: int) -> list[str]:
     rule = getattr(equation.params.get("fwd_jaxpr_thunk"), "debug_info", None)
     of_source = _from_source(function, equation.params.get("bwd"), count)
     for names in (_arg_names(rule), _arg_names(function), of_source):
-        if len(names) == count and all(names) and len(set(names)) == count:
+        are_plain = all(re.fullmatch(r"[^\W\d]\w*(\.\w+)*", name) for name in names)
+        if len(names) == count and are_plain and len(set(names)) == count:
             return names
     return plain
 
 
 def scopes(equation: Any) -> tuple[str, ...]:
     """The names of jax.named_scope, and so of modules, that an operation is in."""
-    # vmap(net)/layer1 is net/layer1, mapped.
-    own = re.sub(r"\w+\(([^()]*)\)", r"\1", str(equation.source_info.name_stack))
+    own, times = str(equation.source_info.name_stack), 1
+    while times:  # vmap(net)/layer1 is net/layer1, mapped
+        own, times = re.subn(r"\w+\(([^()]*)\)", r"\1", own)
     return tuple(part for part in own.split("/") if part)
 
 
@@ -67,10 +69,10 @@ def _from_source(function: Any, backward: Any, count: int) -> list[str]:
     ]
     if not trees or trees[0].num_leaves != count:
         return list(names)
+    if len(trees[0].children()) != len(names):
+        return []
     numbered = jax.tree_util.tree_unflatten(trees[0], range(count))
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(numbered)[0]]
-    if len(names) != trees[0].num_nodes and any(path[0].idx >= len(names) for path in paths):
-        return []
     return [names[path[0].idx] + "".join(map(part, path[1:])) for path in paths]
 
 

@@ -91,6 +91,15 @@ class JaxSubject(Evaluator):
         self.cotangent = tuple(weight.ravel() for weight in weights)
 
     @property
+    def outputs(self) -> tuple[Floats, ...]:
+        """What f returned first (see `Subject`)."""
+        flat = self._outputs.flat(self._function.first)
+        pairs = zip(flat, self.weights, strict=True)
+        return tuple(
+            np.asarray(one, dtype=np.float64).reshape(weight.shape) for one, weight in pairs
+        )
+
+    @property
     def cotangent(self) -> Any:
         """What f's value is contracted with: a flat array for each output."""
         return self._outputs.weights

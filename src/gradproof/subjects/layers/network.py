@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,9 +22,6 @@ from gradproof.subjects.layers.stage import Place, Use
 
 #: Nested parameters: {layer: {name: array}}, with further levels for layers in layers.
 Params: TypeAlias = dict[str, Any]
-#: Directions in which a layer's input is moved, and the step that they are found with, in units of
-#: the parameters' sizes. What is equal moves alike, so that a difference quotient will do.
-MOVES, MOVE = 8, 1e-6
 #: A layer's position and the name that a parameter has in it.
 _Place: TypeAlias = tuple[int, str]
 
@@ -142,7 +138,6 @@ class Network:
                 cotangent=cotangents[i],
                 own=values[i],
                 takes_input=takes_input[i],
-                moves=partial(self._moves, values, i),
                 constants=self.constants,
             )
             if values[i] or takes_input[i]:
@@ -157,24 +152,20 @@ class Network:
 
     def findings(self) -> tuple[Finding, ...]:
         """What is to be known of the layers: random numbers, writing to inputs, lost gradients."""
+        uses = self._recorded()
         return (
-            *about.replays(self.names, self._recorded()),
-            *about.writes(self.names, self._recorded()),
-            *about.unclaimed(self.names, self._recorded()),
+            *about.replays(self.names, uses),
+            *about.writes(self.names, uses),
+            *about.unclaimed(self.names, uses),
             *about.repeats(self.names, self._parts),
         )
 
     # -- below: one pass -----------------------------------------------------------------------
 
-    def _run(
-        self, values: Sequence[Arrays], *, is_recorded: bool = False, stop: int | None = None
-    ) -> list[Use]:
-        """A forward pass up to a layer.
-
-        What it takes to repeat the layers one by one is kept if `is_recorded`.
-        """
+    def _run(self, values: Sequence[Arrays], *, is_recorded: bool = False) -> list[Use]:
+        """A forward pass; if `is_recorded`, what it takes to repeat each layer is kept."""
         x, uses = self._x.copy(), []
-        for part in renewed(self._parts, values)[:stop]:
+        for part in renewed(self._parts, values):
             before, draws = part, self._draws
             given = x
             if is_recorded:
@@ -197,37 +188,6 @@ class Network:
             else:
                 dy = as_gradient(dx, use.x.shape, f"{use.ran.backward_name} to return dx")
         return cotangents[::-1], dy
-
-    def _moves(self, values: Sequence[Arrays], position: int) -> list[Array]:
-        """How the input of a layer moves as the network's parameters move, each in its size."""
-        rng = np.random.default_rng(3)
-        moves = []
-        for _ in range(MOVES):
-            ways = {
-                id(array): rng.standard_normal(array.shape)
-                * (np.sqrt(np.mean(np.square(array, dtype=np.float64))) or 1.0)
-                for own in values[:position]
-                for array in own.values()
-            }
-            ahead, behind = (self._input_at(values, ways, step, position) for step in (MOVE, -MOVE))
-            moves.append((ahead - behind) / (2.0 * MOVE))
-        return [move for move in moves if np.isfinite(move).all() and move.any()]
-
-    def _input_at(
-        self,
-        values: Sequence[Arrays],
-        ways: Mapping[int, Array],
-        step: float,
-        position: int,
-    ) -> Array:
-        moved = {
-            id(a): a + step * ways[id(a)] if id(a) in ways else a
-            for own in values
-            for a in own.values()
-        }
-        own = [{name: moved[id(array)] for name, array in each.items()} for each in values]
-        with self._draws.replayed():
-            return self._run(own, stop=position)[-1].y
 
     def _recorded(self) -> list[Use]:
         with self._draws.replayed():

@@ -20,6 +20,7 @@ from gradproof.subjects.layers.part import (
     renewed,
 )
 from gradproof.subjects.layers.slots import (
+    Path,
     Slot,
     attributes,
     find_constants,
@@ -64,7 +65,8 @@ class ObjectPart(Part):
                 left_alone.add(path)
         output = y.copy()
         twin.backward(np.ones(y.shape, np.result_type(y, np.float32)))
-        self.slots = find_slots(twin.layer, left_alone)
+        found = find_slots(twin.layer, left_alone)
+        self.slots = tuple(slot for slot in found if _is_written(slot, twin.layer, before))
         without = [s.name for s in self.slots if s.read_gradient(twin.layer) is None]
         if self.slots and len(without) == len(self.slots):
             raise InputError(
@@ -168,6 +170,12 @@ class ObjectPart(Part):
             held = (getattr(self.layer, name, None) for name in names)
             result = next((value for value in held if value is not None), None)
         return result
+
+
+def _is_written(slot: Slot, layer: object, before: Mapping[Path, tuple[Any, Array]]) -> bool:
+    """Whether a gradient is one: plain numbers like t and dt may be anything, if left alone."""
+    gradient, old = slot.read_gradient(layer), before.get(slot.gradient)
+    return slot.read(layer).ndim > 0 or old is None or gradient != old[0]
 
 
 def _flags(run: Callable[..., Any], where: str) -> dict[str, bool]:

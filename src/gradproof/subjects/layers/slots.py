@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from gradproof._errors import InputError
+from gradproof.subjects.layers.calls import required
 from gradproof.subjects.layers.part import Array, told
 
 #: One step from an object to what it holds: an attribute, an item, the result of a method.
@@ -17,8 +18,8 @@ Step: TypeAlias = tuple[Literal["attribute", "item", "call"], Any]
 Path: TypeAlias = tuple[Step, ...]
 
 #: Attributes or methods that declare parameters, and those with their gradients.
-DECLARED = ("params", "parameters", "_params")
-GRADIENTS = ("grads", "gradients", "dparams", "grad", "_grads", "get_gradients")
+DECLARED = ("params", "parameters")
+GRADIENTS = ("grads", "gradients", "dparams", "grad")
 #: Attributes that a parameter object may have for its number and its gradient.
 _DATA, _GRAD = ("data", "value"), ("grad", "gradient")
 #: The names that a parameter's gradient may have, for instance those of W.
@@ -218,6 +219,8 @@ def _open(holder: object, name: str) -> tuple[Path, Any]:
     path: Path = (("attribute", name),)
     value = getattr(holder, name, None)
     if callable(value):
+        if required(value):
+            return path, None
         path = (*path, ("call", None))
         value = follow(holder, path)
     return path, value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,9 @@ import numpy as np
 
 from gradproof.subjects.base import Floats, Subject
 from gradproof.subjects.layers.draws import Draws
-from gradproof.subjects.layers.kinks import aside, contradicts, has_kink
 from gradproof.subjects.layers.naming import lookup, nested, tensor_names
 from gradproof.subjects.layers.part import Array, Arrays, Part, as_gradient, renewed
 from gradproof.subjects.numpy import ArraySubject
-
-#: What a stage calls the lengths of the moves that its input makes as the network moves it.
-MOVED = "moved_input"
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,6 @@ class Place:
         cotangent: that reaches it.
         own: its parameters.
         takes_input: whether the layer claims a gradient in its input.
-        moves: directions in which the network's parameters can move the layer's input.
         constants: the network's.
     """
 
@@ -63,7 +58,6 @@ class Place:
     cotangent: Array
     own: Arrays
     takes_input: bool
-    moves: Callable[[], Sequence[Array]]
     constants: Mapping[str, float]
 
     @property
@@ -79,63 +73,23 @@ class Place:
         return {name: labels[k] for k, name in tensor_names(numbered).items() if k >= 0}
 
     def open(self) -> tuple[Subject, object]:
-        """The layer as a subject, and its claim.
-
-        The input is that which the layer has in the network, unless there are kinks: in windows
-        of equal numbers, where any winner is right, and at zeros. There it is moved aside a
-        little, and if the claim is right at that point it is moved as the network moves it, which
-        keeps equal what is equal for a reason.
-        """
-        here = self._at(self.use.x)
-        if not self.takes_input or not has_kink(here, self._claim):
-            return here, self._claim
-        beside = self._at(aside(self.use.x))
-        if contradicts(beside, self._claim):
-            return beside, self._claim
-        moves = self.moves()
-        if not moves:
-            return beside, self._claim
-        stacked = np.stack(moves)
-
-        def where(point: Mapping[str, Any]) -> dict[Any, Any]:
-            lengths = np.asarray(point[MOVED]) - 1.0
-            own = {key: value for key, value in point.items() if key != MOVED}
-            return {self.entry: self.use.x + np.tensordot(lengths, stacked, 1), **own}
-
-        def forward(point: Mapping[str, Any]) -> Array:
-            return self._forward(where(point))
-
-        def claim(point: Mapping[str, Any], dy: Floats) -> dict[Any, Any]:
-            claims = self._claim(where(point), dy)
-            along = np.tensordot(stacked, claims.pop(self.entry), stacked.ndim - 1)
-            return {MOVED: along, **claims}
-
-        return self._subject(forward, {MOVED: np.ones(len(moves)), **self._parameters()}), claim
-
-    def _at(self, x: Array) -> ArraySubject:
+        """The layer as a subject around its input, and its claim."""
+        x = self.use.x
         point = {self.entry: x.copy()} if self.takes_input else {}
-        return self._subject(self._forward, {**point, **self._parameters()})
-
-    def _parameters(self) -> dict[Any, Any]:
-        return nested({label: array.copy() for label, array in self.own.items()})
-
-    def _subject(
-        self, forward: Callable[[Mapping[str, Any]], Array], point: dict[Any, Any]
-    ) -> ArraySubject:
+        point |= nested({label: array.copy() for label, array in self.own.items()})
         is_usable = np.isfinite(self.cotangent).all() and self.cotangent.any()
         subject = ArraySubject(
-            forward,
+            self._forward,
             point,
             cotangent=self.cotangent if is_usable else None,
             rng=np.random.default_rng(0),
         )
-        x = self.use.x
         subject.constants = {
             **self.constants,
             **{f"dimension {i} of {self.name}'s input": float(n) for i, n in enumerate(x.shape)},
             **{f"{self.name}.{n}": value for n, value in self.use.part.numbers().items()},
         }
-        return subject
+        return subject, self._claim
 
     def _run(self, point: Mapping[str, Any]) -> tuple[Part, Array]:
         own = {label: np.array(lookup(point, label)) for label in self.own}

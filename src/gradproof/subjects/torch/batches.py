@@ -19,7 +19,7 @@ from gradproof.subjects.torch.outputs import Cotangent, differentiable, real_vie
 
 #: Bytes that the lanes of a batch may hold together, and lanes in it at most.
 BATCH_BYTES = 2**25
-BATCH_LANES = 1024
+BATCH_LANES = 4096
 #: What a lane holds beyond the results that can be seen: temporaries inside of operations.
 UNSEEN = 2
 

@@ -36,7 +36,7 @@ class Block:
 
     def tensor(self) -> Tensor:
         """The moved tensor, written out."""
-        cut = self.whole.unflatten(self.axis, (-1, self.part.shape[self.axis]))
+        cut = _cut(self.whole, self.axis, self.part.shape[self.axis])
         places = torch.arange(cut.shape[self.axis], device=cut.device)
         places = places.reshape(-1, *[1] * (self.part.dim() - self.axis))
         moved = torch.where(places == self.position, self.part.unsqueeze(self.axis), cut)
@@ -54,9 +54,14 @@ class Block:
 def picked(tensor: Tensor, axis: int, position: Tensor, length: int = 1) -> Tensor:
     """The block of this length at a place of an axis."""
     axis %= tensor.dim()
-    cut = tensor.unflatten(axis, (-1, length)).movedim(axis, 0)
+    cut = _cut(tensor, axis, length).movedim(axis, 0)
     # Of all ways to pick a row, vmap makes the least of this one.
     return torch.embedding(cut.flatten(1), position).reshape(cut.shape[1:])
+
+
+def _cut(tensor: Tensor, axis: int, length: int) -> Tensor:
+    shape = tensor.shape
+    return tensor.reshape(*shape[:axis], shape[axis] // length, length, *shape[axis + 1 :])
 
 
 def linear(block: Block, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
@@ -65,7 +70,7 @@ def linear(block: Block, weight: Tensor, bias: Tensor | None = None) -> Tensor |
         return None
     change, columns = block.change(), block.block_of(weight, 1)
     change = change * columns.T if columns.shape[1] == 1 else functional.linear(change, columns)
-    return functional.linear(block.whole, weight, bias) + change
+    return change.add_(functional.linear(block.whole, weight, bias))
 
 
 def matmul(block: Block, other: Tensor) -> Tensor | None:
@@ -84,17 +89,11 @@ def convolution(
     groups: int,
 ) -> Tensor | None:
     """What a convolution makes of a block; None where it is not one of channels."""
-    axes = weight.dim() - 2
-    lead = block.whole.dim() - axes
-    if block.axis != lead - 1 or groups != 1:
+    if block.axis != block.whole.dim() - weight.dim() + 1 or groups != 1:
         return None
-    output = function(block.whole, weight, bias, stride, padding, dilation)
-    seen = windows(block.change(), weight.shape[2:], stride, padding, dilation)
-    for axis, step in enumerate(each(dilation, axes)):
-        seen = seen[(..., slice(None, None, step), *[slice(None)] * (axes - 1 - axis))]
-    inner = [lead - 1, *range(lead + axes, seen.dim())]
-    change = torch.tensordot(seen, block.block_of(weight, 1), (inner, [*range(1, 2 + axes)]))
-    return output + change.movedim(-1, lead - 1)
+    options = stride, padding, dilation
+    change = function(block.change(), block.block_of(weight, 1), None, *options)
+    return change.add_(function(block.whole, weight, bias, *options))
 
 
 def windows(

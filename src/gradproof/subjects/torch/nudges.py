@@ -68,9 +68,7 @@ def _linear(
     return Block.changed(functional.linear(input, weight, bias), -1, row, change)
 
 
-def _matmul(
-    move: Nudge | Block, name: str, input: Tensor, other: Tensor
-) -> Block | Tensor | None:
+def _matmul(move: Nudge | Block, name: str, input: Tensor, other: Tensor) -> Block | Tensor | None:
     if isinstance(move, Block):
         return blocks.matmul(move, other) if name == "input" else None
     if name == "input" or other.dim() != 2:
@@ -144,10 +142,9 @@ _MATMUL = ("input", "other")
 RULES: dict[Any, tuple[Callable[..., Block | Tensor | None], tuple[str, ...]]] = {
     functional.linear: (_linear, _LINEAR),
     functional.embedding: (_embedding, (*_EMBEDDING, "scale_grad_by_freq", "sparse")),
-    **{
-        product: (_matmul, _MATMUL)
-        for product in (torch.matmul, torch.mm, Tensor.matmul, Tensor.__matmul__, Tensor.mm)
-    },
+    **dict.fromkeys(
+        (torch.matmul, torch.mm, Tensor.matmul, Tensor.__matmul__, Tensor.mm), (_matmul, _MATMUL)
+    ),
     **{
         function: (_convolution(function), _CONVOLUTION)
         for owner in (functional, torch)

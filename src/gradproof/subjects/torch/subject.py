@@ -109,6 +109,11 @@ class TorchSubject(Evaluator):
         shapes = self.cotangent.shapes
         self.cotangent = Cotangent(shapes, dict(zip(shapes, weights, strict=True)))
 
+    @property
+    def outputs(self) -> tuple[Floats, ...]:
+        """What f returned first (see `Subject`)."""
+        return tuple(to_array(self._outputs[path]) for path in self.cotangent.weights)
+
     def session(self) -> AbstractContextManager[None]:
         """Random numbers, default dtype, reduced precision and grad mode are put back."""
         return surroundings(is_double=self._function.is_promoted)

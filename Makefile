@@ -30,11 +30,15 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+# One thread each, so that ratios of seconds are ratios of work.
+bench: export OPENBLAS_NUM_THREADS = 1
+bench: export OMP_NUM_THREADS = 1
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m bench.calibration
 	$(BIN)/python -m bench.scorecard
 	$(BIN)/python -m bench.blindness
-	$(BIN)/python -m bench.speed
+	$(BIN)/python -m bench.speed --threads 1 --write docs/speed.md
+	$(BIN)/python -m bench.growth --threads 1 --write docs/speed.md --plot docs/growth.svg
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format

@@ -1,6 +1,6 @@
 """Whether gradproof says where a gradient went wrong, and what kind of mistake it is.
 
-Run ``python -m bench.diagnosis [--markdown] [--verbose] [--family NAME]``. Bugs are planted in the
+Run ``python -m bench.diagnosis [--verbose] [--family NAME]``. Bugs are planted in the
 demo's network, in torch layers, in JAX functions, in hand-written layers and in plain NumPy
 functions, one at a time; what is right is known of each. The exit status is 1 unless the culprit is
 named first in all of them, the kind is right in 55 of 60, nobody else is accused, and no right
@@ -26,7 +26,7 @@ from bench import (
     diagnosis_cases_torch_modules,
 )
 from bench.cases import Case, correct_cases
-from bench.diagnosis_case import Bug, Diagnosis, accused, bug_findings
+from bench.diagnosis_case import Bug, Diagnosis, bug_findings, diagnosis_of
 
 import gradproof
 
@@ -60,20 +60,9 @@ def diagnose(bug: Bug, *, of_twin: bool = False) -> Diagnosis:
             report = bug.check(planted)
         except Exception as error:
             message = f"{type(error).__name__}: {error}"
-            return Diagnosis(bug, "raised", (), (), message, 0, time.perf_counter() - start)
-    findings = bug_findings(report)
-    places = tuple(dict.fromkeys(accused(finding) for finding in findings))
-    guilty = [finding for finding in findings if accused(finding) == bug.where]
-    kinds = dict.fromkeys(finding.kind for finding in guilty or findings[:1])
-    return Diagnosis(
-        bug,
-        report.verdict,
-        places,
-        tuple(kinds),
-        findings[0].message if findings else report.reason,
-        report.evaluations,
-        time.perf_counter() - start,
-    )
+            seconds = time.perf_counter() - start
+            return Diagnosis(bug, "raised", "", (), (), message, 0, seconds)
+    return diagnosis_of(bug, report, time.perf_counter() - start)
 
 
 def false_accusations(cases: Iterable[Case], coverage: str) -> list[str]:
@@ -92,37 +81,12 @@ def false_accusations(cases: Iterable[Case], coverage: str) -> list[str]:
     return found
 
 
-def _table(diagnoses: Sequence[Diagnosis], *, markdown: bool) -> str:
-    rows = [["case", "family", "culprit first", "kind", "right", "evaluations", "seconds"]]
-    rows += [
-        [
-            d.bug.name,
-            d.bug.family,
-            _said(d.is_first),
-            ", ".join(d.kinds) or d.verdict,
-            _said(d.is_right),
-            str(d.evaluations),
-            f"{d.seconds:.1f}",
-        ]
-        for d in diagnoses
-    ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    aligned = [
-        [
-            cell.ljust(width) if i in (0, 1, 3) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        for row in rows
-    ]
-    if not markdown:
-        return "\n".join("  ".join(row).rstrip() for row in aligned)
-    rule = [("-" * (w - 1) + ":" if i not in (0, 1, 3) else ":" + "-" * (w - 1))
-            for i, w in enumerate(widths)]  # fmt: skip
-    return "\n".join(f"| {' | '.join(row)} |" for row in [aligned[0], rule, *aligned[1:]])
-
-
-def _said(is_so: bool) -> str:
-    return "yes" if is_so else "NO"
+def _row(d: Diagnosis) -> str:
+    kinds = ", ".join(d.kinds) or d.verdict
+    return (
+        f"{d.bug.name:32}{d.bug.family:8}{'yes' if d.is_first else 'NO':15}{kinds:20}"
+        f"{'yes' if d.is_right else 'NO':5}{d.evaluations:11,}{d.seconds:9.1f}"
+    )
 
 
 def _details(diagnoses: Sequence[Diagnosis], *, verbose: bool) -> list[str]:
@@ -139,14 +103,20 @@ def _details(diagnoses: Sequence[Diagnosis], *, verbose: bool) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; return 1 where gradproof falls short."""
     parser = argparse.ArgumentParser(prog="python -m bench.diagnosis")
-    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--verbose", action="store_true", help="print what was said of every bug")
     parser.add_argument("--family", help="demo, torch, jax, layers or numpy alone")
     options = parser.parse_args(arguments)
 
     bugs = [bug for bug in all_bugs() if options.family in (None, bug.family)]
-    diagnoses = [diagnose(bug) for bug in bugs]
-    print(_table(diagnoses, markdown=options.markdown))
+    print(
+        f"{'case':32}{'family':8}{'culprit first':15}{'kind':20}{'right':5}"
+        f"{'evaluations':>11}{'seconds':>9}"
+    )
+    diagnoses = []
+    for bug in bugs:
+        diagnoses.append(diagnose(bug))
+        print(_row(diagnoses[-1]), flush=True)
+    print()
     print(*_details(diagnoses, verbose=options.verbose), sep="\n")
     accusations = [
         said for way in ("probe", "full") for said in false_accusations(correct_cases(), way)

@@ -10,7 +10,7 @@ from typing import Any
 from gradproof import Report
 from gradproof.report.model import Finding
 
-__all__ = ["Bug", "Diagnosis", "accused", "bug_findings"]
+__all__ = ["Bug", "Diagnosis", "accused", "bug_findings", "diagnosis_of", "is_cause"]
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,14 @@ class Bug:
 class Diagnosis:
     """What was said of a bug.
 
-    `places` are the accused, the first one first; `kinds` what is said of the one that is guilty,
-    or if that is not named of the first; `message` is the first accusation.
+    `first` is who is accused first, `innocents` are all who are accused without being guilty,
+    `kinds` is what is said of the one who is, and `message` the first accusation.
     """
 
     bug: Bug
     verdict: str
-    places: tuple[str, ...]
+    first: str
+    innocents: tuple[str, ...]
     kinds: tuple[str, ...]
     message: str
     evaluations: int
@@ -51,18 +52,34 @@ class Diagnosis:
     @property
     def is_first(self) -> bool:
         """Whether the culprit is named before all others."""
-        return self.places[:1] == (self.bug.where,)
-
-    @property
-    def innocents(self) -> tuple[str, ...]:
-        """Who else is accused."""
-        return tuple(place for place in self.places if place != self.bug.where)
+        return self.first == self.bug.where
 
     @property
     def is_right(self) -> bool:
-        """Whether all that is said of the culprit is true of it."""
-        is_named = self.bug.where in self.places
-        return is_named and all(kind in self.bug.kinds for kind in self.kinds)
+        """Whether something is said of the culprit, and all of it is true."""
+        return bool(self.kinds) and all(kind in self.bug.kinds for kind in self.kinds)
+
+
+def diagnosis_of(bug: Bug, report: Report, seconds: float) -> Diagnosis:
+    """What a report says of a bug."""
+    findings = bug_findings(report)
+    causes = [finding for finding in findings if is_cause(finding)]
+    places = dict.fromkeys(accused(finding) for finding in causes)
+    return Diagnosis(
+        bug,
+        report.verdict,
+        accused(findings[0]) if findings else "",
+        tuple(place for place in places if place != bug.where),
+        tuple(dict.fromkeys(f.kind for f in findings if accused(f) == bug.where)),
+        findings[0].message if findings else report.reason,
+        report.evaluations,
+        seconds,
+    )
+
+
+def is_cause(finding: Finding) -> bool:
+    """Whether a finding says where an error comes from, and not just what is wrong."""
+    return "layer" in finding.evidence or "tensors" in finding.evidence
 
 
 def bug_findings(report: Report) -> list[Finding]:

@@ -12,7 +12,7 @@ from bench.diagnosis_case import Bug
 import gradproof
 from gradproof import Report
 
-__all__ = ["bugs"]
+__all__ = ["bugs", "network"]
 
 #: Takes the right gradient, and the point, to the wrong gradient.
 Bend = Callable[[Any, Any], Any]
@@ -266,21 +266,22 @@ class BatchNormFactor(BatchNorm):
         return dx * np.sqrt((len(dy) - 1) / len(dy))
 
 
-def _network(**wrong: Any) -> Report:
-    """Affine, ReLU, BatchNorm, affine and a square loss; `wrong` replaces classes."""
-    use = {"affine": Affine, "relu": Relu, "norm": BatchNorm} | wrong
+def network(
+    affine: Any = Affine, relu: Any = Relu, norm: Any = BatchNorm, **options: Any
+) -> Report:
+    """Affine, ReLU, BatchNorm, affine and a square loss, of which three may be replaced."""
     layers = {
         "affine1": Affine(normal(10, 4, 6), 0.1 * normal(11, 6)),
-        "relu": use["relu"](),
-        "norm": use["norm"](1.0 + 0.2 * normal(12, 6), 0.1 * normal(13, 6)),
-        "affine2": use["affine"](0.5 * normal(14, 6, 6), 0.1 * normal(15, 6)),
+        "relu": relu(),
+        "norm": norm(1.0 + 0.2 * normal(12, 6), 0.1 * normal(13, 6)),
+        "affine2": affine(0.5 * normal(14, 6, 6), 0.1 * normal(15, 6)),
     }
     goal = normal(16, 9, 6)
 
     def loss(y: Any) -> Any:
         return 0.5 * np.sum((np.tanh(y) - goal) ** 2), (np.tanh(y) - goal) / np.cosh(y) ** 2
 
-    report: Report = gradproof.check_layers(layers, normal(17, 9, 4), loss)
+    report: Report = gradproof.check_layers(layers, normal(17, 9, 4), loss, **options)
     return report
 
 
@@ -289,7 +290,7 @@ def _layers() -> list[Bug]:
         right = {"affine": Affine, "relu": Relu, "norm": BatchNorm}[part]
 
         def check(cls: Any) -> Report:
-            return _network(**{part: cls})
+            return network(**{part: cls})
 
         return Bug(name, "layers", where, tuple(kinds.split()), check, wrong, right)
 

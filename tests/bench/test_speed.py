@@ -10,7 +10,7 @@ import pytest
 import torch
 from bench import speed, speed_lenet, speed_peers
 from bench.page import markdown, section, write_section
-from bench.speed_lenet import LeNet, Measured, Missed, Setting, measure, missed, setting
+from bench.speed_lenet import LeNet, Measured, Missed, Setting, measure, missed, plants, setting
 from bench.speed_peers import Compared, compare, network, rosenbrock
 from bench.timing import Counted, describe_machine, timed
 
@@ -58,13 +58,29 @@ def test_the_default_takes_at_most_100_evaluations_and_2_a_tensor(
     assert measured["probe"].evaluations <= 100 + 2 * 10
 
 
-def test_every_planted_error_is_seen_and_named_and_the_fast_mode_misses_some(
-    small: Setting,
-) -> None:
-    rows = missed(small)
-    assert [row.plant for row in rows if not (row.probe and row.named)] == []
-    assert {row.fast for row in rows} == {True, False}
-    assert not next(row for row in rows if row.plant.startswith("every tensor: 0.1 %")).slow
+def test_planted_errors_are_seen_and_named_and_the_other_tool_sees_some(small: Setting) -> None:
+    planted = plants(small.gradient)
+    chosen = ("fc2.weight: one weight zero", "fc1.weight: one weight's sign flipped")
+    for row in missed(small, {plant: planted[plant] for plant in chosen}):
+        assert row.probe
+        assert row.named
+        assert row.slow
+        assert row.evaluations <= 600
+
+
+def test_gradcheck_is_given_the_planted_error(small: Setting) -> None:
+    zero = {name: torch.zeros_like(g) for name, g in small.gradient.items()}
+    assert speed_lenet._passes_fast_mode(speed_lenet._loss_of_weights(small, {}), small)
+    assert not speed_lenet._passes_fast_mode(speed_lenet._loss_of_weights(small, zero), small)
+
+
+def test_the_plants_bend_what_they_say(small: Setting) -> None:
+    for plant, factors in plants(small.gradient).items():
+        name = plant.partition(":")[0]
+        assert set(factors) == (set(small.gradient) if name == "every tensor" else {name})
+        for tensor, factor in factors.items():
+            changed = int((factor != 1.0).sum())
+            assert changed == (1 if "one weight" in plant else small.gradient[tensor].numel())
 
 
 def test_what_falls_short_is_printed_and_ends_with_1(
@@ -83,10 +99,11 @@ def test_what_falls_short_is_printed_and_ends_with_1(
 
 
 def test_the_ratios_say_whether_the_aim_is_reached(measured: dict[str, Measured]) -> None:
-    rows = {key: replace(row, seconds=1.0) for key, row in measured.items()}
-    slower = speed.ratios({**rows, "slow": replace(rows["slow"], seconds=30.0)})
+    rows = {key: replace(row, seconds=1.0, cpu=1.0) for key, row in measured.items()}
+    slower = speed.ratios({**rows, "slow": replace(rows["slow"], seconds=30.0, cpu=10.0)})
     assert slower == [
-        "Every weight: 30 times faster than the slow mode (aim 100: not reached).",
+        "Every weight: 30 times faster than the slow mode (aim 100: not reached); "
+        "by processor time 10 times.",
         "The default: 1.0 times faster than the fast mode.",
     ]
     seconds = {"full": 1.0, "probe": 2.0, "slow": 150.0, "fast": 1.0}
@@ -169,7 +186,7 @@ def test_main_prints_every_table_and_writes_the_page(
     monkeypatch.setattr(speed_lenet, "setting", lambda *_: small)
     monkeypatch.setattr(speed_lenet, "measure", lambda *_, **__: measured)
     monkeypatch.setattr(
-        speed_lenet, "missed", lambda _: [Missed("one", True, True, True, True, 300)]
+        speed_lenet, "missed", lambda *_: [Missed("one", True, True, True, True, 300)]
     )
     monkeypatch.setattr(speed_peers, "compare", lambda _: [compared])
     monkeypatch.setattr(speed, "use_processors", lambda _: None)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gradproof.examples.digits_cnn import PLANTS, DigitsCNN, burn_in, load_images
 from gradproof.examples.layers import Array, Labels, Parameters
+from gradproof.subjects.base import Places
 
 COUNT = 16
 BURN_INS = (0, 50)
@@ -230,6 +231,59 @@ def test_plant_changes_the_gradient_of_exactly_its_tensors(
             assert change > 1e-4, tensor
         else:
             np.testing.assert_array_equal(broken[tensor], gradient, err_msg=tensor)
+
+
+def wrong_stages(net: DigitsCNN, params: Parameters, images: Array, labels: Labels) -> list[str]:
+    """Return the layers whose own backward does not fit their forward, in forward order.
+
+    At a kink a claim is right between the two slopes. Where many entries tie, every one of them
+    may be, and their sum not; it shows when all are moved alike, which leaves the ties.
+    """
+    wrong = []
+    for stage in net.network(params, images, labels).stages(params):
+        subject, grad = stage.open()
+        for k, claim in enumerate(subject.claims(grad)):
+            step, size = 1e-6, len(claim)
+            alike = [np.zeros((1, len(x))) for x in subject.point]
+            alike[k][:] = 1.0
+            places = Places(np.full(size, k), np.arange(size))
+            slopes = [
+                np.append(
+                    subject.at_entries(places, np.full(size, h)),
+                    subject.along(alike, np.zeros(1, int), np.array([h]), subject.point),
+                )
+                for h in (step, -step)
+            ]
+            here = subject.value()
+            ahead, behind = (slopes[0] - here) / step, (here - slopes[1]) / step
+            claimed = np.append(claim, claim.sum())
+            tolerance = 1e-5 * max(1.0, np.abs(ahead).max())
+            is_below = claimed < np.minimum(ahead, behind) - tolerance
+            is_above = claimed > np.maximum(ahead, behind) + tolerance
+            if (is_below | is_above).any():
+                wrong.append(stage.name)
+    return wrong
+
+
+@pytest.mark.parametrize("steps", BURN_INS)
+@pytest.mark.parametrize("plant", [None, *PLANTS])
+def test_only_the_part_with_the_plant_is_wrong_by_itself(plant: str | None, steps: int) -> None:
+    params, images, labels = prepare(steps)
+    found = wrong_stages(DigitsCNN(plant=plant), params, images[:2], labels[:2])
+    part = None if plant is None else PLANTS[plant].part
+    assert found == ([] if part in (None, "l2") else [part])
+
+
+def test_the_network_of_layers_has_the_data_loss_and_its_gradient() -> None:
+    params, images, labels = prepare(20)
+    net = DigitsCNN()
+    network = net.network(params, images, labels)
+    assert network.tensors == tuple(flatten(params))
+    assert network.f(params) == net.data_loss(params, images, labels)
+    claims = flatten(network.grad(params))
+    for tensor, gradient in flatten(net.data_gradient(params, images, labels)).items():
+        np.testing.assert_array_equal(claims[tensor], gradient)
+    assert network.constants["the batch size"] == COUNT
 
 
 def test_unknown_plant_is_refused_by_name() -> None:

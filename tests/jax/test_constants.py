@@ -57,6 +57,12 @@ def test_data_that_a_function_holds_are_seen() -> None:
     assert constants(partial(loss, x=DATA), PARAMS)[BATCH.format("x")] == 7.0
 
 
+def test_numbers_that_a_function_holds_are_told() -> None:
+    keep, on = 0.75, True
+    assert constants(lambda x: x / keep if on else x, np.array(2.0)) == {"`keep`": 0.75}
+    assert constants(partial(lambda x, rate: x * rate, rate=0.1), np.array(2.0)) == {"`rate`": 0.1}
+
+
 def test_images_have_channels_and_pixels() -> None:
     found = constants(lambda x: x.mean((1, 2)), np.ones((2, 5, 5, 3)))
     assert found[BATCH.format("x")] == 2.0

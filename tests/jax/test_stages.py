@@ -133,11 +133,7 @@ PLACES = [
 PLANTED = {
     "rule_inside_a_scan",
     "conjugated",
-    "layers_swapped",
-    "dropout_wrong_keep_probability",
     "outputs_swapped",
-    "exponent_not_lowered",
-    "mean_forgotten_for_the_bias",
 }
 each_place = pytest.mark.parametrize("place", PLACES, ids=[p.__name__ for p in PLACES])
 
@@ -341,14 +337,16 @@ def test_a_part_that_a_branch_leaves_out_is_none() -> None:
 
 
 def test_keys_and_integers_among_the_inputs_are_left_as_they_are() -> None:
-    def dropped(x: Any, key: Any, n: Any) -> Any:
-        return x * jax.random.bernoulli(key, 0.5, x.shape) * n
+    def weight(key: Any, n: Any) -> Any:
+        return n + jax.random.key_data(key).sum() % 7 / 7
+
+    def weighted(x: Any, key: Any, n: Any) -> Any:
+        return x * weight(key, n)
 
     def backward(args: Any, g: Any) -> Any:
-        _, key, n = args
-        return g * jax.random.bernoulli(key, 0.5, g.shape) * n, None, None
+        return g * weight(*args[1:]), None, None
 
-    rule = with_vjp(dropped, backward)
+    rule = with_vjp(weighted, backward)
 
     def turn(c: Any, key: Any) -> Any:
         return lax.cond(c.sum() < 1e9, lambda: jnp.sin(rule(c, key, 2)), lambda: c), None
@@ -424,11 +422,10 @@ def test_a_gradient_that_is_stopped_is_an_equation() -> None:
 
 def test_an_operation_that_makes_nan_of_numbers_is_an_equation() -> None:
     def f(x: Any) -> Any:
-        return jnp.sum(jnp.where(x > 0, jnp.exp(jnp.sqrt(RIGHT(x) * x)), 0.0))
+        return jnp.sum(jnp.where(x > 0, jnp.sqrt(RIGHT(x) * x), 0.0))
 
     x = np.array([0.5, -1.0, 2.0])
-    rule, found = stages(f, x)
-    assert error(rule) < 1e-8
+    (found,) = stages(f, x)
     assert found.kind == "equation sqrt"
     one, grad = found.open()
     with one.session():
@@ -493,10 +490,9 @@ def test_parts_make_no_gradient_that_is_written_by_hand() -> None:
 
 def test_nothing_of_what_is_traced_is_kept() -> None:
     with jax.checking_leaks():
-        for place in (in_remat, in_branch_of_scan):
-            for stage in stages(place(RIGHT)):
-                one, grad = stage.open()
-                one.claims(grad)
+        for stage in stages(in_branch_of_scan(RIGHT)):
+            one, grad = stage.open()
+            one.claims(grad)
 
 
 def count(of: Callable[..., Any], calls: list[int]) -> Callable[..., Any]:

@@ -71,15 +71,15 @@ class Lists:
         self.wrong = wrong
 
     def forward(self, x: Array) -> Array:
-        weight, bias = self.params
         self.x = x
-        return x @ weight + bias
+        y: Array = x @ self.params[0] + self.params[1]
+        return y
 
     def backward(self, dout: Array) -> Array:
-        weight, _ = self.params
         self.grads[0][...] = self.x.T @ dout * (1 + (self.wrong == "params[0]"))
         self.grads[1][...] = dout.sum(axis=0) * (1 + (self.wrong == "params[1]"))
-        return dout @ weight.T * (1 + (self.wrong == "input"))
+        dx: Array = dout @ self.params[0].T * (1 + (self.wrong == "input"))
+        return dx
 
 
 class NamedLists(Lists):
@@ -91,12 +91,14 @@ class NamedLists(Lists):
 
     def forward(self, x: Array, train_flg: bool = True) -> Array:
         self.x = x
-        return x @ self.W + self.b
+        y: Array = x @ self.W + self.b
+        return y
 
     def backward(self, dout: Array) -> Array:
         self.grads[0] = self.x.T @ dout * (1 + (self.wrong == "W"))
         self.grads[1] = dout.sum(axis=0) * (1 + (self.wrong == "b"))
-        return dout @ self.W.T * (1 + (self.wrong == "input"))
+        dx: Array = dout @ self.W.T * (1 + (self.wrong == "input"))
+        return dx
 
 
 class Dicts:
@@ -240,13 +242,14 @@ class Block:
     """x + linear(x): layers in a layer."""
 
     def __init__(self, inputs: int, outputs: int, seed: int, wrong: str = "") -> None:
-        inner = wrong.removeprefix("steps[0].")
-        self.steps = [Attributes(inputs, inputs, seed, inner), Tanh()]
-        self.last = Attributes(inputs, outputs, seed + 1, wrong.removeprefix("last."))
+        where, _, name = wrong.rpartition(".")
+        first = Attributes(inputs, inputs, seed, name if where == "steps[0]" else "")
+        self.steps: list[Any] = [first, Tanh()]
+        self.last = Attributes(inputs, outputs, seed + 1, name if where == "last" else "")
         self.wrong = wrong
 
     def forward(self, x: Array) -> Array:
-        y = x
+        y: Array = x
         for step in self.steps:
             y = step.forward(y)
         return self.last.forward(x + y)
@@ -268,6 +271,7 @@ STYLES: dict[str, tuple[Callable[..., Any], tuple[str, str]]] = {
     "dicts": (Dicts, ("W", "b")),
     "objects": (Objects, ("weight", "bias")),
     "listed objects": (ListedObjects, ("weight", "bias")),
+    "yielded pairs": (YieldedPairs, ("W", "b")),
     "left behind": (LeftBehind, ("weights", "biases")),
     "functions": (functions, ("w", "b")),
     "functions with dict": (functions_with_dict, ("w", "b")),
@@ -315,6 +319,6 @@ def disagreeing(network: Network) -> list[tuple[str, str]]:
                 ahead = subject.at_entries(places, offsets)
                 behind = subject.at_entries(places, -offsets)
                 numeric = (ahead - behind) / 2e-6
-                if not np.allclose(claim, numeric, rtol=1e-6, atol=1e-7 * np.abs(numeric).max()):
+                if not np.allclose(claim, numeric, rtol=1e-6, atol=1e-8):
                     found.append((stage.name, name))
     return found

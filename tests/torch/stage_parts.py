@@ -221,3 +221,24 @@ class Counting(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.step(self.step(x * self.scale))
+
+
+class _Box:
+    def __init__(self, content: Tensor) -> None:
+        self.content = content
+
+
+class Opaque(nn.Module):
+    """What it returns cannot be looked into."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> _Box:
+        return _Box(self.linear(x))
+
+
+class Opened(nn.Module):
+    def forward(self, box: _Box) -> Tensor:
+        return box.content

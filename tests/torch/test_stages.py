@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from tests.torch.models import MODELS, PLANTS
-from tests.torch.planted_entries import Doubled, Linear, SignFlipped
+from tests.torch.planted_entries import CotangentOverwritten, Doubled, Linear, SignFlipped
 from tests.torch.stage_cases import CASES
 from tests.torch.stage_parts import (
     Alone,
@@ -20,6 +20,8 @@ from tests.torch.stage_parts import (
     Marked,
     Net,
     NoneCube,
+    Opaque,
+    Opened,
     Tied,
     TwoOutputs,
     WrongCube,
@@ -240,6 +242,21 @@ def test_inputs_are_checked_where_they_require_grad_in_f() -> None:
     assert opened(fixed["block.0 (call 2)"]).names == ("weight", "bias", "input")
 
 
+def test_one_tensor_for_several_arguments_is_one() -> None:
+    attention = nn.MultiheadAttention(4, 2).double()
+    stages = stages_of(lambda x: attention(x, x, x)[0], leaf(3, 2, 4))
+    assert opened(stages["attention"]).names[-2:] == ("out_proj.bias", "query")
+
+
+def test_what_is_inside_of_no_part_is_inside_of_the_next_one_around() -> None:
+    net = nn.Sequential(nn.Sequential(Opaque(), Opened())).double()
+    stages = stages_of(net, randn(2, 3))
+    assert [(s.name, s.inside) for s in stages.values()] == [
+        ("0", None),
+        ("0.0.linear", "0"),
+    ]
+
+
 def test_a_module_made_of_no_others_is_its_own_part() -> None:
     assert list(stages_of(nn.Linear(3, 2).double(), randn(4, 3))) == ["Linear"]
     assert list(stages_of(Cube, leaf(3))) == ["Cube"]
@@ -344,6 +361,14 @@ def test_writing_to_what_a_part_returned_does_not_change_its_cotangent() -> None
     np.testing.assert_allclose(weight, gradient.numpy(), rtol=1e-12)
 
 
+def test_a_backward_that_writes_to_its_cotangent_does_not_change_the_one_that_is_kept() -> None:
+    given = randn(4, 3, seed=9)
+    x = (leaf(4, 2), leaf(3, 2), leaf(3))
+    stages = stages_of(lambda *x: CotangentOverwritten.apply(*x), *x, cotangent=given)  # type: ignore[no-untyped-call]
+    (weight,) = opened(stages["CotangentOverwritten"]).cotangent.weights.values()
+    np.testing.assert_array_equal(weight, given.numpy())
+
+
 def test_a_cotangent_keeps_its_layout() -> None:
     stages = stages_of(lambda x, w: Cube.apply(x).mT * w, leaf(3, 4), leaf(4, 3))  # type: ignore[no-untyped-call]
     (weight,) = opened(stages["Cube"]).cotangent.weights.values()
@@ -384,6 +409,7 @@ def test_parts_are_in_double_precision_where_f_is() -> None:
 
     subject = subject_of(nn.Sequential(nn.Linear(3, 3), New()), torch.randn(2, 3))
     part = opened(subject.stages(None)[1])
+    assert torch.get_default_dtype() is torch.float32
     assert part.spacing[0] < 1e-15
     with part.session():
         assert np.isfinite(part.value())

@@ -12,6 +12,7 @@ from tests.torch.fuse import Fuse, build, build_input, guarded, unusual
 from tests.torch.surroundings import Observer, changed
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.utils.checkpoint import checkpoint
 
 from gradproof._errors import InputError
 from gradproof.subjects.torch.subject import TorchSubject
@@ -111,13 +112,19 @@ def test_looking_for_parts_changes_nothing_when_backward_raises(
     assert claims(subject) == gradient
 
 
-def test_the_copies_keep_no_gradients_and_no_hooks() -> None:
-    net, x = build(Fuse()), build_input()
-    subject = subject_of(net, x)
-    hooks = [len(t._backward_hooks or ()) for t in subject._function.tensors]
-    subject.stages(None)
-    assert [len(t._backward_hooks or ()) for t in subject._function.tensors] == hooks
-    assert [t.grad for t in subject._function.tensors] == [None] * len(hooks)
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_the_copies_keep_no_gradients_and_no_hooks(use_reentrant: bool) -> None:
+    same, linear = nn.Identity(), nn.Linear(3, 2).double()
+
+    def f(x: Tensor) -> Any:
+        return checkpoint(linear, same(x), use_reentrant=use_reentrant)
+
+    subject = subject_of(f, build_input())
+    assert [stage.name for stage in subject.stages(None)] == ["same", "linear"]
+    function = subject._function
+    tensors = [*function.tensors, *function.modules["linear"].parameters()]
+    assert [t.grad for t in tensors] == [None] * 3
+    assert [len(t._backward_hooks or ()) for t in tensors] == [0] * 3
 
 
 class Counting(nn.Module):

@@ -103,12 +103,15 @@ def _first_pairs(sampler: Sampler, request: Request, value: float, noise: float)
     zero = np.flatnonzero(request.claim == 0.0)
     long = _Pair.evaluate(sampler, request, zero, LONGEST * request.wide[zero], value, noise)
     dead, long = zero[long.is_flat], long.take(np.flatnonzero(long.is_flat))
-    alive = np.setdiff1d(np.arange(len(step)), dead)
+    is_left = np.ones(len(step), dtype=np.bool_)
+    is_left[dead] = False
+    alive = np.flatnonzero(is_left)
     count = len(alive)
     if count == 0:
         return long
     ahead = alive[np.unique(np.linspace(0, count - 1, min(PILOTS, count)).astype(np.intp))]
-    behind = np.setdiff1d(alive, ahead)
+    is_left[ahead] = False
+    behind = np.flatnonzero(is_left)
     stretch = np.ones(len(ahead))
     if count >= WORTHWHILE:
         stretch = np.resize(STRETCHES, len(ahead))
@@ -127,7 +130,8 @@ def _first_pairs(sampler: Sampler, request: Request, value: float, noise: float)
         leading = leading.replace(failed, again)
     step = np.fmin(step * _best_stretch(gap / bar, stretch, close), limit)
     trailing = _Pair.evaluate(sampler, request, behind, step[behind], value, noise)
-    order = np.argsort(np.concatenate([ahead, behind, dead]))
+    order = np.empty(len(step), dtype=np.intp)
+    order[np.concatenate([ahead, behind, dead])] = np.arange(len(step))
     return _Pair.join(_Pair.join(leading, trailing), long).take(order)
 
 

@@ -117,4 +117,4 @@ def _norm(x: Floats) -> float:
     largest = float(np.abs(x).max())
     if largest == 0.0 or not np.isfinite(largest):
         return largest
-    return largest * float(np.linalg.norm(x / largest))
+    return largest * float(np.sqrt(np.sum(np.square(x / largest))))

@@ -22,7 +22,7 @@ POINTS = 9
 #: A continuous function's change is 16 times smaller after the last four halvings; a jump's stays.
 SETTLED = 14
 HALVINGS = 18
-#: A side is given up when so many middles in a row leave no room for a jump.
+#: So many middles in a row that leave no room for a jump are worth a closer look.
 STRAIGHT = 2
 #: Where to look, in units of the distance, and the least-squares cubic through values there. The
 #: spacing is uneven: an even one can march in step with the stairs and see a straight line.
@@ -98,13 +98,17 @@ class _Site:
         there: Floats = np.sum(trend[:, None, :] * self.nodes[..., None] ** EXPONENTS, axis=-1)
         return there
 
-    def value_at(self, sides: NDArray[np.intp], middle: Floats) -> tuple[Floats, Floats]:
-        """Places as near as can be to those asked for, on some sides, and the values there."""
-        lanes, signed = self.lanes[sides], self.signed[sides]
-        asked = signed * middle
-        offsets = self.taken(lanes, asked)
-        places = np.where(offsets == asked, middle, offsets / signed)
-        return places, sample_grid(self.sampler, lanes, offsets[:, None])[:, 0]
+    def beside(
+        self, trend: Floats, sides: NDArray[np.intp], wanted: Floats
+    ) -> tuple[Floats, Floats]:
+        """Places as near as can be to those wanted, (sides, n), and the values beside the trend."""
+        lanes, signed = self.lanes[sides, None], self.signed[sides, None]
+        asked = signed * wanted
+        offsets = self.taken(np.broadcast_to(lanes, asked.shape), asked)
+        places = np.where(offsets == asked, wanted, offsets / signed)
+        values = sample_grid(self.sampler, lanes[:, 0], offsets)
+        values -= np.sum(trend[sides, None, :] * places[..., None] ** EXPONENTS, axis=-1)
+        return places, values
 
     def roughness(self) -> Floats:
         """Standard deviation beside the cubic, of the rougher side."""
@@ -175,9 +179,10 @@ def _are_stairs(jumps: Floats) -> NDArray[np.bool_]:
 def _bisect(site: _Site, trend: Floats) -> tuple[Floats, NDArray[np.intp]]:
     """Size of the jump in the largest change between neighbours, beside the trend; 0 if none.
 
-    And the evaluations spent. A jump of size J in an otherwise straight interval moves its middle
-    by J / 2 from the mean of its ends: where the middle is nearer than it would be by the smallest
-    jump that could stand out in the end, there is none.
+    And the evaluations spent. A jump of size J in an otherwise straight interval puts a point by
+    J / 2 or more beside the chord: where none lies as far from it as the smallest jump that could
+    stand out in the end, there is none. Stairs may have their middle on the chord; points unevenly
+    spread are not there all at once.
     """
     rest = site.values - site.along(trend)
     change = np.abs(np.diff(rest, axis=1))
@@ -188,22 +193,34 @@ def _bisect(site: _Site, trend: Floats) -> tuple[Floats, NDArray[np.intp]]:
     low, high = rest[rows, k], rest[rows, k + 1]
     settled = np.abs(high - low)
     straight, spent = np.zeros_like(rows), np.zeros_like(rows)
+    is_open = np.ones(len(rest), dtype=np.bool_)
     with np.errstate(all="ignore"):
         for halving in range(HALVINGS):
             if halving == SETTLED:
                 settled = np.abs(high - low)
-            at = np.flatnonzero(straight < STRAIGHT)
-            middle, value = site.value_at(at, 0.5 * (left[at] + right[at]))
-            value -= np.sum(trend[at] * middle[:, None] ** EXPONENTS, axis=1)
+            # The change that would be left in the end, without a jump, and the least jump.
+            last = np.abs(high - low) * 2.0 ** (halving - HALVINGS)
+            least = np.fmax(4.0 * last, 16.0 * site.noise - last)
+            at = np.flatnonzero(is_open & (straight == STRAIGHT))
+            if len(at):
+                parts = NODES - 1.0
+                wanted = left[at, None] + (right - left)[at, None] * parts
+                places, values = site.beside(trend, at, wanted)
+                parts = (places - left[at, None]) / (right - left)[at, None]
+                chord = low[at, None] + (high - low)[at, None] * parts
+                is_open[at] = ~(2.0 * np.abs(values - chord).max(axis=1) <= least[at])
+                spent[at] += POINTS
+            at = np.flatnonzero(is_open)
+            if len(at) == 0:
+                break
+            places, values = site.beside(trend, at, 0.5 * (left + right)[at, None])
             spent[at] += 1
-            # The change that is left in the end, without a jump.
-            last = np.abs(high[at] - low[at]) * 2.0 ** (halving - HALVINGS)
-            least = np.fmax(4.0 * last, 16.0 * site.noise[at] - last)
-            is_straight = np.abs(2.0 * value - (low[at] + high[at])) <= least
-            straight[at] = np.where(is_straight, straight[at] + 1, 0)
+            middle, value = places[:, 0], values[:, 0]
+            on_chord = np.abs(2.0 * value - (low + high)[at]) <= least[at]
+            straight[at] = np.where(on_chord, straight[at] + 1, 0)
             in_left = np.abs(value - low[at]) >= np.abs(high[at] - value)
             right[at], high[at] = np.where(in_left, [middle, value], [right[at], high[at]])
             left[at], low[at] = np.where(in_left, [left[at], low[at]], [middle, value])
         remaining = np.abs(high - low)
         is_jump = (remaining > 0.25 * settled) & (remaining > 16.0 * site.noise)
-    return np.where(is_jump & (straight < STRAIGHT), remaining, 0.0), spent
+    return np.where(is_open & is_jump, remaining, 0.0), spent

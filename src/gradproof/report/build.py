@@ -104,4 +104,5 @@ def _ratio_of_norms(a: Floats, b: Floats) -> float:
     if not largest > 0.0:
         return float("inf")
     with np.errstate(all="ignore"):
-        return float(np.linalg.norm(a / largest) / np.linalg.norm(b / largest))
+        above, below = (np.sum(np.square(x / largest)) for x in (a, b))
+        return float(np.sqrt(above) / np.sqrt(below))

@@ -52,6 +52,7 @@ class Entry:
         return f"{self.tensor}[{', '.join(map(str, self.index))}]"
 
 
+_COLUMNS = tuple(field.name for field in fields(Entry))
 _NAMED_IN_ERRORS = 20
 _FLOATS = ("value", "analytic", "numeric", "error", "rounding")
 _CODES = ("tensor_code", "flat_index", "verdict_code", "reason_code")
@@ -186,7 +187,7 @@ class Entries:
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns, in order."""
-        return tuple(field.name for field in fields(Entry))
+        return _COLUMNS
 
     def __len__(self) -> int:
         return int(np.size(self.flat_index))
@@ -317,8 +318,15 @@ class Entries:
         return arrow.table({name: columns[name] for name in self.columns})
 
     def _take(self, rows: NDArray[np.intp]) -> Entries:
-        picked = {name: getattr(self, name)[rows] for name in (*_CODES, *_FLOATS)}
-        return Entries(names=self.names, shapes=self.shapes, reasons=self.reasons, **picked)
+        # Past the constructor: rows of a table need neither be looked at again nor copied.
+        taken = object.__new__(Entries)
+        for name in ("names", "shapes", "reasons"):
+            object.__setattr__(taken, name, getattr(self, name))
+        for name in (*_CODES, *_FLOATS):
+            column = getattr(self, name)[rows]
+            column.setflags(write=False)
+            object.__setattr__(taken, name, column)
+        return taken
 
     def _compute(self, name: str) -> NDArray[Any]:
         if name in _FLOATS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,8 +75,9 @@ def first(right: Any, claim: Any, **options: Any) -> Explanation:
 
 
 def assert_agrees(seen: Field, explanation: Explanation) -> None:
-    """An explanation is in ASCII, and what it corrects agrees with all that was found."""
+    """An explanation can be told, and what it corrects agrees with all that was found."""
     assert explanation.message.isascii()
+    assert json.dumps(explanation.evidence)
     if explanation.corrected is None:
         return
     assert explanation.corrected.shape == seen.claim.shape

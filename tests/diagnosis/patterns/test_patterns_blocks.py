@@ -133,7 +133,7 @@ def test_a_slice_of_zeros_is_zero(
     claim[place] = 0.0
     found = first(right, claim, bar=bar, count=count)
     assert found.kind == "zero"
-    assert found.evidence["region"] == text
+    assert found.evidence["region"] == f"in {text}"
 
 
 def test_a_slice_of_zeros_is_seen_by_one_entry() -> None:

@@ -124,6 +124,11 @@ def test_a_large_tensor_is_explained_from_few_entries() -> None:
     assert explain(field(right, junk, count=64, arrays=arrays))[0].kind == "unexplained"
 
 
+def test_a_long_vector_is_no_matter_of_slices() -> None:
+    right = normal(200_000)
+    assert explain(field(right, normal(200_000, seed=2), count=12))[0].kind == "unexplained"
+
+
 def _needed() -> dict[str, tuple[str, Callable[[], Field]]]:
     """For each matcher a mistake that no other one explains in the same words."""
     g, x = linear(), normal(6, 8)

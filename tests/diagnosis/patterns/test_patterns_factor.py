@@ -18,6 +18,7 @@ from tests.diagnosis.patterns.fields import (
 
 from gradproof.diagnosis.patterns.comparison import Line
 from gradproof.diagnosis.patterns.explain import explain
+from gradproof.diagnosis.patterns.field import SECOND_CALL
 from gradproof.diagnosis.patterns.names import lengths_of, match, numbers
 
 bars = pytest.mark.parametrize("bar", BARS)
@@ -128,6 +129,17 @@ def test_a_claim_where_the_gradient_is_zero_is_an_extra_term() -> None:
     assert found.kind == "extra-term"
     assert found.corrected is not None
     assert not found.corrected.any()
+
+
+def test_an_integer_that_a_second_call_gives_again_is_a_factor() -> None:
+    claim = 7.0 * convolution()
+    assert first(convolution(), claim, arrays={SECOND_CALL: claim}).kind == "factor"
+
+
+def test_the_same_numbers_again_say_no_more_than_once() -> None:
+    right = np.full((5, 4), 0.7)
+    assert first(right, 1.2345 * right).kind == "unexplained"
+    assert first(right, 5.0 * right).kind == "factor"
 
 
 def test_zeros_in_both_say_nothing_against_a_factor() -> None:

@@ -65,8 +65,13 @@ def match_zero_slice(seen: Comparison) -> Iterator[Match]:
     is_zero = (seen.field.claim == 0.0).reshape(shape)
     for axis, n in enumerate(shape):
         others = tuple(a for a in range(len(shape)) if a != axis)
-        empty = is_zero.all(axis=others) if others else is_zero
-        if n in (1, seen.size) or not np.all(empty[seen.coordinates[axis][wrong]]):
+        if n in (1, seen.size):
+            continue
+        # Other slices may be 0 by right.
+        missed = np.zeros(n, bool)
+        missed[seen.coordinates[axis][wrong]] = True
+        empty = is_zero.all(axis=others) & missed
+        if not np.array_equal(empty, missed):
             continue
         count = int(empty.sum()) * (seen.size // n)
         elsewhere = (int(is_zero.sum()) - count + 1) / (seen.size - count + 1)
@@ -77,10 +82,10 @@ def match_zero_slice(seen: Comparison) -> Iterator[Match]:
             told[MOST_TOLD:] = ["..."]
         place = [":"] * len(shape)
         place[axis] = told[0] if len(told) == 1 else f"[{', '.join(told)}]"
-        text = f"[{', '.join(place)}]"
+        text = f"in [{', '.join(place)}]"
         known = int(np.count_nonzero(wrong))
         message = (
-            f"the claim is 0 in all of {text} ({count} of {seen.size} entries), where the right "
+            f"the claim is 0 everywhere {text} ({count} of {seen.size} entries), where the right "
             f"gradient is not ({known} of them looked at), and right elsewhere: this part is never "
             "written, or cut off"
         )

@@ -17,7 +17,8 @@ def digits_of_places(seen: Comparison, where: Bools | None = None) -> float:
     """Digits that speak for a hypothesis that finds each wrong value at another place of the claim.
 
     The chance of one is the share of the claim's entries that lie within its bar, all but the one
-    that should; where there is none, that of a bar among numbers spread as the claim's are.
+    that should, or that of a bar among numbers spread as the claim's are. The share is no less than
+    the average over all entries looked at: among a few different numbers any may be found.
 
     Args:
         seen: claim against numeric.
@@ -30,17 +31,19 @@ def digits_of_places(seen: Comparison, where: Bools | None = None) -> float:
     claim = seen.field.claim[np.isfinite(seen.field.claim)]
     if len(claim) > OTHERS:
         claim = claim[:: len(claim) // OTHERS]
-    if not len(lanes) or not len(claim):
+    if not len(lanes) or not claim.any():
         return 0.0
-    return float(np.sum(-np.log10(_shares(claim, seen.numeric[lanes], seen.error[lanes]))))
+    every = np.arange(len(seen.index))[:: max(len(seen.index) // COUNTED, 1)]
+    average = float(np.mean(_shares(claim, seen.numeric[every], seen.error[every])))
+    own = _shares(claim, seen.numeric[lanes], seen.error[lanes])
+    spread = float(np.sqrt(np.mean((claim / np.abs(claim).max()) ** 2)) * np.abs(claim).max())
+    chance = np.fmax(own, average) + seen.error[lanes] / spread
+    return float(np.sum(-np.log10(np.clip(chance, 10.0**-MOST, 1.0))))
 
 
 def _shares(claim: Floats, numeric: Floats, error: Floats) -> Floats:
+    """The share of the claim's entries, all but one, that is inside each bar."""
     ordered = np.sort(claim)
     inside = np.searchsorted(ordered, numeric + error, "right")
     inside = inside - np.searchsorted(ordered, numeric - error, "left")
-    largest = float(np.abs(ordered[[0, -1]]).max())
-    spread = largest * float(np.sqrt(np.mean((ordered / largest) ** 2))) if largest else 0.0
-    narrow = np.where(spread > 0.0, error / spread, 1.0)
-    share = np.maximum(inside - 1, 0) / len(ordered) + narrow
-    return np.asarray(np.clip(share, 10.0**-MOST, 1.0))
+    return np.asarray(np.maximum(inside - 1, 0) / len(ordered))

@@ -110,8 +110,29 @@ class Comparison:
 
     @cached_property
     def digits(self) -> Floats:
-        """What each entry says if a hypothesis that moves the claim hits its bar, (k,)."""
-        return self.digits_of(self.numeric - self.claim)
+        """What each entry says if a hypothesis that moves the claim hits its bar, (k,).
+
+        0 where the claim is right, and where claim and numeric are what they are at another entry:
+        the same pair of numbers again says no more than once.
+        """
+        digits = np.log10(np.abs(self.numeric - self.claim) / (2.0 * self.error))
+        return np.where(self.wrong & self.is_new, np.clip(digits, 0.0, MOST), 0.0)
+
+    @cached_property
+    def is_new(self) -> Bools:
+        """Whether no other entry before has the same claim and, within the bars, numeric value."""
+        order = np.lexsort((self.numeric, self.claim))
+        claim, numeric, error = self.claim[order], self.numeric[order], self.error[order]
+        is_new = np.ones(len(order), bool)
+        is_new[order[1:]] = (claim[1:] != claim[:-1]) | (
+            numeric[1:] - numeric[:-1] > error[1:] + error[:-1]
+        )
+        return is_new
+
+    @cached_property
+    def is_shown(self) -> bool:
+        """Whether two wrong entries are different, or there is but one entry: one shows no rule."""
+        return self.looked == self.size or int(np.sum(self.wrong & self.is_new)) >= 2
 
     @cached_property
     def counts(self) -> str:
@@ -122,11 +143,6 @@ class Comparison:
     def agrees(self, values: Floats) -> Bools:
         """Whether values, (k,), are inside the bars."""
         return np.asarray(np.abs(values - self.numeric) <= self.error)
-
-    def digits_of(self, move: Floats) -> Floats:
-        """Digits of entries that had to be moved so far, (k,); 0 where the claim was right."""
-        digits = np.log10(np.abs(move) / (2.0 * self.error))
-        return np.where(self.wrong, np.clip(digits, 0.0, MOST), 0.0)
 
     def line(self, u: Floats, v: Floats | float = 0.0) -> Line | None:
         """The numbers q for which numeric = q u + v at all entries; None if there are none."""

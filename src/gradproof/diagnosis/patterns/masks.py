@@ -53,7 +53,7 @@ def match_masked(seen: Comparison) -> Iterator[Match]:
 
     The claim may be the same with another mask: that of the wrong array, or none.
     """
-    if not is_enough(float(seen.digits.sum())):
+    if not is_enough(float(seen.digits.sum())) or not seen.is_shown:
         return
     masks = list(_masks(seen))
     bases = {"the claim": seen.field.claim, **seen.arrays}

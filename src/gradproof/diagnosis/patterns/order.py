@@ -8,13 +8,13 @@ import numpy as np
 
 from gradproof.diagnosis.patterns.chance import digits_of_places
 from gradproof.diagnosis.patterns.comparison import Comparison
-from gradproof.diagnosis.patterns.field import Explanation, Match
+from gradproof.diagnosis.patterns.field import Bools, Explanation, Match
 from gradproof.diagnosis.patterns.names import is_enough
 from gradproof.diagnosis.patterns.wording import several
 from gradproof.numerics.agreement import Floats
 
-#: Axes whose slices are tried in other places are no longer than this, in all entries times slices.
-MOST_TRIALS = 4_000_000
+#: Slices that are tried in one another's places, and entries times slices.
+MOST_SLICES, MOST_TRIALS = 1000, 4_000_000
 #: Slices whose right place is told.
 MOST_TOLD = 4
 #: Entries that are looked for in other places.
@@ -28,37 +28,42 @@ def match_order(seen: Comparison) -> Iterator[Match]:
     if np.count_nonzero(wrong) < (2 if seen.looked == seen.size else 3):
         return
     for axis, n in enumerate(shape):
-        if n == 1 or n * len(seen.index) > MOST_TRIALS:
+        if n == 1 or n > MOST_SLICES or n * len(seen.index) > MOST_TRIALS:
             continue
         here = seen.coordinates[axis]
-        stride = int(np.prod(shape[axis + 1 :], dtype=int))
-        base = seen.index - here * stride
-        fits = np.ones((n, n), bool)  # fits[j, l]: slice j may be the claim's slice l
-        for slice_ in range(n):
-            agrees = seen.agrees(seen.field.claim[base + slice_ * stride])
-            fits[here[~agrees], slice_] = False
-        moved = np.unique(here[wrong])
-        if not fits[moved].any(axis=1).all():
+        moved, looked = np.unique(here[wrong]), np.unique(here)
+        fits = _fits(seen, axis)[moved]
+        sources = np.argmax(fits, axis=1)
+        # One slice each, and none for two of them.
+        if np.any(fits.sum(axis=1) != 1) or len(np.unique(sources)) != len(moved) or len(moved) < 2:
             continue
-        kept = np.setdiff1d(np.unique(here), moved)
-        choices = float(np.log10(n)) * len(moved)
-        if not is_enough(digits_of_places(seen) - choices - float(np.log10(len(shape)))):
+        choices = float(np.log10(n)) * len(moved) + float(np.log10(len(shape)))
+        if not is_enough(digits_of_places(seen) - choices):
             continue
-        sources = {int(j): int(np.argmax(fits[j])) for j in moved}
-        if len(set(sources.values())) < len(sources):
-            what = "taken from the wrong slices"
-        else:
-            what = "right, but in another order"
-        told = [f"its {of} belongs at {to}" for to, of in list(sources.items())[:MOST_TOLD]]
-        more = ", ..." if len(sources) > MOST_TOLD else ""
+        pairs = {int(to): int(of) for to, of in zip(moved, sources, strict=True)}
+        told = [f"its {of} belongs at {to}" for to, of in list(pairs.items())[:MOST_TOLD]]
+        more = ", ..." if len(pairs) > MOST_TOLD else ""
+        what = "entries" if n == seen.size else f"slices along axis {axis}"
         message = (
-            f"the slices along axis {axis} are {what}: {several(told)}{more} ({len(moved)} of "
-            f"{len(moved) + len(kept)} slices looked at)"
+            f"the {what} are right, but in another order: {several(told)}{more} ({len(moved)} of "
+            f"{len(looked)} looked at are moved)"
         )
-        corrected = _reordered(seen, axis, sources) if len(moved) + len(kept) == n else None
-        evidence = {"axis": axis, "sources": sources}
+        corrected = _reordered(seen, axis, pairs) if len(looked) == n else None
+        evidence = {"axis": axis, "sources": pairs}
         yield Match(4.5, Explanation("misplaced", message, evidence, corrected))
         return
+
+
+def _fits(seen: Comparison, axis: int) -> Bools:
+    """Whether slice j of the right gradient may be slice l of the claim, [j, l]."""
+    shape, here = seen.field.shape, seen.coordinates[axis]
+    stride = int(np.prod(shape[axis + 1 :], dtype=int))
+    base = seen.index - here * stride
+    fits = np.ones((shape[axis], shape[axis]), bool)
+    for of in range(shape[axis]):
+        agrees = seen.agrees(seen.field.claim[base + of * stride])
+        fits[here[~agrees], of] = False
+    return fits
 
 
 def match_misplaced(seen: Comparison) -> Iterator[Match]:
@@ -76,6 +81,8 @@ def match_misplaced(seen: Comparison) -> Iterator[Match]:
     if not is_enough(digits):
         return
     sources = np.argsort(seen.field.claim)[low[wrong]]
+    if len(np.unique(sources)) < len(sources):
+        return
     pairs = {int(seen.index[i]): int(j) for i, j in zip(wrong, sources, strict=True)}
     message = (
         f"the values are right but in the wrong places: each of the {len(wrong)} wrong entries' "

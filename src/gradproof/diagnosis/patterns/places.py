@@ -60,7 +60,7 @@ def _fit(seen: Comparison, mix_up: Map) -> tuple[Line | None, Bools] | None:
     values = seen.field.claim[source]
     if np.all(seen.agrees(values) | ~is_there):
         return None, is_there
-    if not is_there.all() or mix_up.kind == "shifted":
+    if not is_there.all() or mix_up.kind == "shifted" or seen.line(seen.claim) is not None:
         return None
     line = seen.line(values)
     return None if line is None or line.low * line.high <= 0.0 else (line, is_there)

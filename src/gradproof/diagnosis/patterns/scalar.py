@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradproof.diagnosis.patterns.comparison import Comparison, Line
-from gradproof.diagnosis.patterns.field import Explanation, Match
+from gradproof.diagnosis.patterns.field import SECOND_CALL, Explanation, Match
 from gradproof.diagnosis.patterns.names import digits_of_name, is_enough, match
 from gradproof.diagnosis.patterns.wording import number, within
 
@@ -49,7 +49,7 @@ def match_no_gradient(seen: Comparison) -> Iterator[Match]:
 def match_factor(seen: Comparison) -> Iterator[Match]:
     """The claim is the right gradient times one number that is not 1."""
     line = seen.line(seen.claim)
-    if line is None or line.low * line.high <= 0.0 or not seen.wrong.any():
+    if line is None or line.low * line.high <= 0.0 or not seen.is_shown:
         return
     ratio, error = ratio_of(line)
     evidence: dict[str, object] = {
@@ -76,7 +76,7 @@ def match_factor(seen: Comparison) -> Iterator[Match]:
     elif is_enough(line.digits):
         value, meaning, kind, cost = ratio, "", "factor", 3.0
         whole = round(ratio)
-        if 3 <= whole <= MOST_CALLS and line.holds(1.0 / whole) and error < 0.01:
+        if 3 <= whole <= MOST_CALLS and line.holds(1.0 / whole) and _may_add_up(seen, error):
             kind, value = "accumulated", float(whole)
             meaning = (
                 f"; {whole} is none of the known sizes: it may be the sum of {whole} calls, or of "
@@ -90,6 +90,12 @@ def match_factor(seen: Comparison) -> Iterator[Match]:
         f"{seen.counts}){meaning}{sign}"
     )
     yield Match(cost, Explanation(kind, message, evidence, seen.field.claim / value))
+
+
+def _may_add_up(seen: Comparison, error: float) -> bool:
+    """Whether an integer ratio is one for sure, and a second call did not give the same again."""
+    second = seen.field.arrays.get(SECOND_CALL)
+    return error < 0.01 and (second is None or not np.array_equal(second, seen.field.claim))
 
 
 def ratio_of(line: Line) -> tuple[float, float]:

@@ -124,8 +124,7 @@ def _by_group(
         return None
     if axes and not _shows_slices(seen, group):
         return None
-    best = _largest(seen.digits, group, count)
-    digits = float(seen.digits.sum() - best.sum()) - float(np.log10(len(seen.field.shape) + 1))
+    digits = _digits_beyond(seen, group, 1) - float(np.log10(len(seen.field.shape) + 1))
     known = np.isfinite(low) & np.isfinite(high)
     return np.where(known, 0.5 * low + 0.5 * high, np.nan), digits
 
@@ -139,9 +138,7 @@ def _two_by_group(seen: Comparison, axes: tuple[int, ...], array: Floats) -> Flo
     slope, constant = fit_two(gap, seen.error, there, np.ones(len(gap)), group, count)
     if not seen.agrees(seen.claim + constant[group] + slope[group] * there).all():
         return None
-    first = _largest(seen.digits, group, count)
-    second = _largest(np.where(seen.digits == first[group], 0.0, seen.digits), group, count)
-    digits = float(seen.digits.sum() - first.sum() - second.sum())
+    digits = _digits_beyond(seen, group, 2)
     choices = float(np.log10(len(seen.arrays) * len(_kept(seen.field.shape))))
     constant[np.bincount(group, minlength=count) < 2] = np.nan  # fits, and says nothing of others
     if not is_enough(digits - choices):
@@ -155,10 +152,11 @@ def _shows_slices(seen: Comparison, group: Codes) -> bool:
     return int(np.count_nonzero(np.bincount(group[seen.wrong]) >= 2)) >= 2
 
 
-def _largest(values: Floats, group: Codes, count: int) -> Floats:
-    largest = np.zeros(count)
-    np.maximum.at(largest, group, values)
-    return largest
+def _digits_beyond(seen: Comparison, group: Codes, fitted: int) -> float:
+    """The digits of all entries but those of the best few in each group, which numbers fit."""
+    order = np.lexsort((-seen.digits, group))
+    first = np.searchsorted(group[order], group[order], "left")
+    return float(seen.digits[order][np.arange(len(order)) - first >= fitted].sum())
 
 
 def _spread_out(seen: Comparison, axes: tuple[int, ...], values: Floats) -> Floats:

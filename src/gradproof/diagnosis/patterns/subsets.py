@@ -27,7 +27,8 @@ def match_clipped(seen: Comparison) -> Iterator[Match]:
         return
     at_most = np.abs(seen.claim[wrong]) >= most * (1.0 - SAME)
     beyond = seen.numeric[wrong] * np.sign(seen.claim[wrong]) > most
-    if at_most.all() and beyond.all():
+    ways = coincidence(int(np.count_nonzero(wrong)), int(np.count_nonzero(seen.right)))
+    if at_most.all() and beyond.all() and ways >= PLACED:
         count = int(np.count_nonzero(wrong))
         message = (
             f"the claim is clipped at {most:.6g}: it is right where the right gradient is smaller, "
@@ -96,7 +97,7 @@ def _one_is_zero(seen: Comparison) -> Iterator[Match]:
 def _right_or_scaled(seen: Comparison) -> Iterator[Match]:
     """Right at some entries, and at all others wrong by one factor."""
     few = only(seen, seen.wrong)
-    if not seen.right.any() or len(few.index) < 3:
+    if not seen.right.any() or np.count_nonzero(few.is_new) < 3:
         return
     line = few.line(few.claim)
     if line is None or line.low * line.high <= 0.0 or not is_enough(line.digits):
@@ -123,4 +124,5 @@ def named_ratio(seen: Comparison, line: Line) -> tuple[float, float, str]:
     if named is None:
         return ratio, error, ""
     value = float(np.copysign(named.value, ratio))
-    return value, error, f": {named.value:.6g} is {named.name}" if named.name else f": {value:g}"
+    name = named.name or ("twice" if named.value == 2.0 else "half")
+    return value, error, f": {named.value:.6g} is {name}"

@@ -20,7 +20,7 @@ SAME = 1e-12
 
 def match_unsummed(seen: Comparison) -> Iterator[Match]:
     """The right gradient is the sum of the claim along an axis, the same all along it."""
-    if not is_enough(float(seen.digits.sum())):
+    if not is_enough(float(seen.digits.sum())) or np.count_nonzero(seen.wrong & seen.is_new) < 2:
         return
     claim = seen.field.claim.reshape(seen.field.shape)
     for axes in _axes(seen.field.shape):
@@ -50,6 +50,10 @@ def match_constant(seen: Comparison) -> Iterator[Match]:
     axes = tuple(a for a, n in enumerate(seen.field.shape) if n > 1 and _is_same(claim, a, largest))
     if not axes or not _varies(seen, _group(seen, axes)):
         return
+    groups = seen.size // int(np.prod([seen.field.shape[a] for a in axes]))
+    values = max(len(np.unique(seen.field.claim)), 2)
+    if not is_enough((seen.size - groups) * float(np.log10(values))):
+        return  # few numbers of few values are the same by chance
     evidence: dict[str, object] = {"axes": axes, "entries": seen.looked}
     found = _whole(seen, axes)
     message = f"the claim is the same all along {axes_of(axes)}, and the right gradient is not"

@@ -9,7 +9,7 @@ def number(value: float, error: float) -> str:
     """A number with the digits that it is good for, two at least and twelve at most.
 
     >>> number(32.0, 2e-9), number(-0.5, 3e-3), number(1234567.0, 1e-3)
-    ('32.0000000', '-0.50', '1234567.00')
+    ('32.00000000', '-0.50', '1234567.00')
     """
     if value == 0.0 or not np.isfinite(value):
         return f"{value:.3g}"

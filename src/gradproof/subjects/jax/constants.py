@@ -17,23 +17,30 @@ from gradproof.subjects.jax.arguments import Arguments, part
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+#: Numbers that f holds that are told.
+MOST = 4
+
 
 def constants_of(
     f: Callable[..., Any], arguments: Arguments, outputs: Sequence[tuple[int, ...]]
 ) -> dict[str, float]:
     """The batch size and other sizes, each number once, with what it is; 0 and 1 are left out.
 
-    Arrays that `f` holds (as a closure, from its module, in a partial) are looked at too: data are
-    often given so. The batch is the first axis of an array if f's value or another argument has
-    as many entries along its own. Only that array's sizes are told, since what one is the more
-    easily taken for by chance the more there are.
+    Arrays that `f` holds (as a closure, from its module, in a partial) are looked at too, since
+    data are often given so, and numbers: a probability, a rate. The batch is the first axis of an
+    array if f's value or another argument has as many entries along its own. Only that array's
+    sizes are told: the more there are, the more easily one is met by chance.
 
     Args:
         f: the function.
         arguments: of f.
         outputs: shapes of what it returns.
     """
-    arrays = {name: shape for name, shape in {**_given(f, arguments), **_held(f)}.items() if shape}
+    arrays = {
+        name: shape
+        for name, shape in {**_given(f, arguments), **_of_arrays(_held(f))}.items()
+        if shape
+    }
     leading = {shape[0] for shape in outputs if shape}
     roots = {name: _root(name) for name in arrays}
     if not arguments.is_tuple:
@@ -53,11 +60,12 @@ def constants_of(
     )
     found = _sizes(f"`{ranked[0]}`", arrays[ranked[0]]) if ranked else []
     found += [("the last dimension of the output", shape[-1]) for shape in outputs[:1] if shape]
-    by_number: dict[int, str] = {}
-    for what, number in found:
-        if number > 1:
-            by_number.setdefault(number, what)
-    return {what: float(number) for number, what in by_number.items()}
+    numbers = [(f"`{name}`", value) for name, value in _held(f).items() if _is_number(value)]
+    by_number: dict[float, str] = {}
+    for what, number in [*found, *numbers[:MOST]]:
+        if number not in (0, 1):
+            by_number.setdefault(float(number), what)
+    return {what: number for number, what in by_number.items()}
 
 
 def _sizes(name: str, shape: tuple[int, ...]) -> list[tuple[str, int]]:
@@ -94,8 +102,8 @@ def _given(f: Callable[..., Any], arguments: Arguments) -> Shapes:
     return {**_of_arrays(bound, is_data=True), **shapes}
 
 
-def _held(f: Any) -> Shapes:
-    """Arrays that a function holds, by their names in it."""
+def _held(f: Any) -> dict[str, Any]:
+    """What a function holds besides functions and modules, by the names in it."""
     held: dict[str, Any] = {}
     while True:
         if isinstance(f, functools.partial):
@@ -110,7 +118,7 @@ def _held(f: Any) -> Shapes:
         for name, value in {**variables.globals, **variables.nonlocals}.items():
             if not callable(value) and not inspect.ismodule(value):
                 held.setdefault(name, value)
-    return _of_arrays(held)
+    return held
 
 
 def _of_arrays(values: Mapping[str, Any], *, is_data: bool = False) -> Shapes:
@@ -122,6 +130,10 @@ def _of_arrays(values: Mapping[str, Any], *, is_data: bool = False) -> Shapes:
         if isinstance(leaf, jax.Array | np.ndarray)
         and not (is_data and jnp.issubdtype(leaf.dtype, jnp.inexact))
     }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _root(name: str) -> str:

@@ -65,7 +65,7 @@ class Part:
     @property
     def point(self) -> list[Any]:
         """The inputs that are checked; 0 where they are no finite numbers, which is constant."""
-        return [_finite(self.inputs[k], 0.0) for k, *_ in self.checked]
+        return [_without_infinite(self.inputs[k]) for k, *_ in self.checked]
 
     def tensor(self, k: int) -> int | None:
         """The position of the tensor of f's that an input is, if it is one."""
@@ -83,7 +83,7 @@ class Part:
         """
         inputs = list(self.inputs)
         for same, value in zip(self.checked, values, strict=True):
-            moved = _finite(self.inputs[same[0]], value)
+            moved = _with_infinite(value, self.inputs[same[0]])
             for k in same:
                 inputs[k] = moved
         if not self.turns:
@@ -247,14 +247,15 @@ def _wide(array: Any) -> NDArray[Any]:
     return given if given.dtype.kind == "c" else given.astype(np.float64)
 
 
-def _finite(array: Any, value: Any) -> Any:
-    """`value` where an array holds finite numbers, the array where not; all of a finite one."""
+def _without_infinite(array: Any) -> Any:
     is_finite = np.isfinite(_wide(array))
-    if is_finite.all():
-        return array if isinstance(value, float) else value
-    if isinstance(value, float):
-        return jnp.where(is_finite, array, value)
-    return jnp.where(is_finite, value, array)
+    return array if is_finite.all() else np.where(is_finite, array, 0).astype(array.dtype)
+
+
+def _with_infinite(value: Any, array: Any) -> Any:
+    """`value` with what is no finite number in `array`."""
+    is_finite = np.isfinite(_wide(array))
+    return value if is_finite.all() else jnp.where(is_finite, value, array)
 
 
 def _kept(array: Any, which: NDArray[np.intp] | None) -> Any:

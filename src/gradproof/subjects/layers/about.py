@@ -8,7 +8,7 @@ import numpy as np
 
 from gradproof.report.model import Finding
 from gradproof.subjects.layers.objects import ObjectPart
-from gradproof.subjects.layers.part import Part
+from gradproof.subjects.layers.part import Array, Arrays, Part, renewed
 from gradproof.subjects.layers.stage import Use
 
 
@@ -36,10 +36,11 @@ def replays(names: Sequence[str], uses: Sequence[Use]) -> Iterator[Finding]:
 def _changing(names: Sequence[str], uses: Sequence[Use]) -> tuple[str, ...]:
     found = []
     for name, use in zip(names, uses, strict=True):
-        part, y = _again(use)
-        first = y.copy()
-        if not _is_same(first, part.forward(use.x.copy())):
-            found.append(name)
+        (part,) = renewed([use.part], [_own(use.part)])
+        with use.draws.replayed():
+            first = part.forward(use.x.copy()).copy()
+            if not _is_same(first, part.forward(use.x.copy())):
+                found.append(name)
     return tuple(found)
 
 
@@ -63,13 +64,30 @@ def writes(names: Sequence[str], uses: Sequence[Use]) -> Iterator[Finding]:
 def unclaimed(names: Sequence[str], uses: Sequence[Use]) -> Iterator[Finding]:
     """On arrays that the loss depends on and that have no gradient by any name that is known."""
     for name, use in zip(names, uses, strict=True):
-        if isinstance(use.part, ObjectPart) and (arrays := use.part.unclaimed(use.x)):
+        if arrays := _unclaimed(use):
             message = (
                 f"{name}'s output depends on {', '.join(arrays)}, for which no gradient was found "
                 f"({', '.join('d' + a for a in arrays)}, grads, ...): taken for constant, and not "
                 "checked"
             )
             yield Finding("no-gradient", message, evidence={"layer": name, "arrays": arrays})
+
+
+def _unclaimed(use: Use) -> tuple[str, ...]:
+    """Arrays beside a layer's parameters that its output depends on."""
+    if not isinstance(use.part, ObjectPart):
+        return ()
+    _, y = _again(use)
+    found = []
+    for slot in use.part.constants:
+        (part,) = renewed([use.part], [_own(use.part)])
+        assert isinstance(part, ObjectPart)
+        array = slot.read(part.layer)
+        array += 1e-3 * (np.abs(array).max() or 1.0)
+        with use.draws.replayed():
+            if not _is_same(part.forward(use.x.copy()), y):
+                found.append(slot.name)
+    return tuple(found)
 
 
 def repeats(names: Sequence[str], parts: Sequence[Part]) -> Iterator[Finding]:
@@ -87,10 +105,13 @@ def repeats(names: Sequence[str], parts: Sequence[Part]) -> Iterator[Finding]:
                 yield Finding("shared-layer", message, evidence=evidence)
 
 
-def _again(use: Use, x: np.ndarray | None = None) -> tuple[Part, np.ndarray]:
-    own = {name: array.copy() for name, array in use.part.parameters().items()}
-    return use.again(own, use.x.copy() if x is None else x)
+def _again(use: Use, x: Array | None = None) -> tuple[Part, Array]:
+    return use.again(_own(use.part), use.x.copy() if x is None else x)
 
 
-def _is_same(one: np.ndarray, other: np.ndarray) -> bool:
+def _own(part: Part) -> Arrays:
+    return {name: array.copy() for name, array in part.parameters().items()}
+
+
+def _is_same(one: Array, other: Array) -> bool:
     return np.array_equal(one, other, equal_nan=True)

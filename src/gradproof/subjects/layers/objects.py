@@ -17,7 +17,6 @@ from gradproof.subjects.layers.part import (
     as_gradient,
     as_output,
     numbers_of,
-    renewed,
 )
 from gradproof.subjects.layers.slots import (
     Path,
@@ -147,22 +146,6 @@ class ObjectPart(Part):
     def numbers(self) -> Mapping[str, float]:
         """The layer's attributes that are numbers."""
         return numbers_of(attributes(self.layer))
-
-    def unclaimed(self, x: Array) -> tuple[str, ...]:
-        """Arrays beside the parameters that the output at `x` depends on."""
-        own = {name: array.copy() for name, array in self.parameters().items()}
-        (twin,) = renewed([self], [own])
-        y = twin.forward(x.copy())
-        found = []
-        for slot in self.constants:
-            (twin,) = renewed([self], [own])
-            assert isinstance(twin, ObjectPart)
-            array = slot.read(twin.layer)
-            if array.flags.writeable:
-                array += 1e-3 * (np.abs(array).max() or 1.0)
-                if not np.array_equal(twin.forward(x.copy()), y, equal_nan=True):
-                    found.append(slot.name)
-        return tuple(found)
 
     def _or_left(self, result: object, names: Sequence[str]) -> Any:
         """What was returned, or what was left in an attribute instead."""

@@ -101,7 +101,8 @@ class Place:
 
     def _claim(self, point: Mapping[str, Any], dy: Floats) -> dict[Any, Any]:
         part, _ = self._run(point)
-        dx = part.backward(dy.copy())
+        with self.use.draws.replayed():
+            dx = part.backward(dy.copy())
         claims = nested(part.gradients())
         if self.takes_input:
             what = f"{part.backward_name} to return dx"

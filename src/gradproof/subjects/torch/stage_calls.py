@@ -225,8 +225,8 @@ class Recorder:
         # One tensor at two places gets one cotangent.
         first = {id(leaf): path for path, leaf in reversed(floating.items())}
         own = {path: leaf for path, leaf in floating.items() if first[id(leaf)] == path}
-        call.outputs = tuple(path for path, leaf in own.items() if leaf.requires_grad)
         if torch.is_grad_enabled() and _has_graph(call):
+            call.outputs = tuple(path for path, leaf in own.items() if leaf.requires_grad)
             call.cut = tuple(path for path in own if path not in call.outputs)
         if not call.outputs and not call.cut:
             call.args, call.kwargs = (), {}
@@ -235,7 +235,7 @@ class Recorder:
         for path in call.outputs:
 
             def keep(gradient: Tensor | None, path: str = path) -> None:
-                if self._is_backward and gradient is not None:
+                if gradient is not None:
                     # A copy: the next part's backward may write to it.
                     call.cotangents[path] = gradient.detach().clone()
 
@@ -253,7 +253,7 @@ def _below(inside: Call | None, name: str) -> str:
 
 
 def _has_graph(call: Call) -> bool:
-    """Whether something requires grad that goes into a call."""
+    """Whether something requires grad that is seen to go into a call."""
     given = [*take_apart([call.args, call.kwargs], root="x").leaves]
     if isinstance(call.part, nn.Module):
         given += call.part.parameters()

@@ -1,0 +1,287 @@
+"""Hand-written layers of every style: f, the claims, and each layer by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.full import check
+from tests.subjects.hand_written import (
+    CLASSES,
+    FEATURES,
+    HIDDEN,
+    LABELS,
+    STYLES,
+    Array,
+    Attributes,
+    Block,
+    Tanh,
+    X,
+    disagreeing,
+    network_of,
+    normal,
+    softmax_loss,
+)
+
+import gradproof
+from gradproof.subjects.layers.network import Network
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_right_network_passes_in_every_entry(style: str) -> None:
+    network = network_of(style)
+    weight, bias = STYLES[style][1]
+    report = check(network.f, network.params, network.grad)
+    assert report.verdict == "pass", report.reason
+    expected = [f"{layer}.{name}" for layer in ("first", "second") for name in (weight, bias)]
+    assert list(report.tensors) == expected
+    assert len(report.entries) == FEATURES * HIDDEN + HIDDEN + HIDDEN * CLASSES + CLASSES
+    assert network.findings() == ()
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_layer_of_a_right_network_agrees_with_itself(style: str) -> None:
+    assert disagreeing(network_of(style)) == []
+
+
+@pytest.mark.parametrize("quantity", ["input", "weight", "bias"])
+@pytest.mark.parametrize("style", STYLES)
+def test_exactly_the_wrong_quantity_of_the_wrong_layer_disagrees(style: str, quantity: str) -> None:
+    name = dict(zip(("weight", "bias"), STYLES[style][1], strict=True)).get(quantity, quantity)
+    assert disagreeing(network_of(style, name)) == [("second", name)]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_claim_is_what_the_layers_leave_after_a_backward_pass(style: str) -> None:
+    networks = network_of(style, STYLES[style][1][0]), network_of(style)
+    wrong, right = (n.grad(n.params)["second"] for n in networks)
+    (w, b), (also_w, also_b) = (list(flat(claims)) for claims in (wrong, right))
+    np.testing.assert_array_equal(w, 2.0 * also_w)
+    np.testing.assert_array_equal(b, also_b)
+
+
+def flat(claims: Any) -> Any:
+    for claim in claims.values():
+        yield from flat(claim) if isinstance(claim, dict) else [claim]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_f_follows_the_parameters(style: str) -> None:
+    network = network_of(style)
+    first, second = STYLES["attributes"][0], network_of("attributes")
+    assert network.f(network.params) == second.f(second.params)
+    moved = [
+        {layer: shifted(own, 0.1) for layer, own in n.params.items()} for n in (network, second)
+    ]
+    assert network.f(moved[0]) == second.f(moved[1]) != second.f(second.params)
+    assert callable(first)
+
+
+def shifted(own: Any, by: float) -> Any:
+    return {k: shifted(v, by) if isinstance(v, dict) else v + by for k, v in own.items()}
+
+
+@pytest.mark.parametrize("wrong", ["", "steps[0].W", "last.b", "input"])
+def test_layers_in_a_layer_are_parameters_of_it(wrong: str) -> None:
+    layers = {"block": Block(FEATURES, CLASSES, 3, wrong)}
+    network = Network(layers, X, (softmax_loss, LABELS))
+    assert network.tensors == (
+        "block.steps[0].W",
+        "block.steps[0].b",
+        "block.last.W",
+        "block.last.b",
+    )
+    assert disagreeing(network) == ([("block", wrong)] if wrong else [])
+
+
+def test_a_layer_that_knows_its_neighbours_does_not_own_them() -> None:
+    layers: list[Any] = [
+        Attributes(FEATURES, HIDDEN, 1),
+        Tanh(),
+        Attributes(HIDDEN, CLASSES, 2),
+    ]
+    for one, following in pairwise(layers):
+        one.following, following.before = following, one
+    network = Network(layers, X, (softmax_loss, LABELS))
+    assert network.tensors == ("attributes1.W", "attributes1.b", "attributes2.W", "attributes2.b")
+    assert check(network.f, network.params, network.grad).verdict == "pass"
+
+
+class Scalar:
+    """A slope of one number, and settings that look like a number and its gradient."""
+
+    def __init__(self) -> None:
+        self.alpha, self.dalpha = 0.25, 7.0
+        self.t, self.dt = 3.0, 0.5
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return np.where(x > 0.0, x, self.alpha * x) * self.t * self.dt
+
+    def backward(self, dy: Array) -> Array:
+        dy = dy * self.t * self.dt
+        self.dalpha += float((dy * self.x)[self.x <= 0.0].sum())
+        return np.where(self.x > 0.0, dy, self.alpha * dy)
+
+
+def test_a_plain_number_can_be_a_parameter() -> None:
+    layers = {"first": Attributes(FEATURES, CLASSES, 1), "prelu": Scalar()}
+    network = Network(layers, X, (softmax_loss, LABELS))
+    assert network.tensors == ("first.W", "first.b", "prelu.alpha")
+    assert check(network.f, network.params, network.grad).verdict == "pass"
+
+
+class Embedding:
+    def __init__(self) -> None:
+        self.W = normal(7, CLASSES, seed=4)
+
+    def forward(self, index: NDArray[np.int64]) -> Array:
+        self.index = index
+        y: Array = self.W[index]
+        return y
+
+    def backward(self, dy: Array) -> None:
+        self.dW = np.zeros_like(self.W)
+        np.add.at(self.dW, self.index, dy)
+
+
+def test_integers_at_the_start_are_constants_and_need_no_gradient() -> None:
+    network = Network({"words": Embedding()}, np.arange(6), (softmax_loss, LABELS))
+    first, last = network.stages(network.params)
+    assert first.open()[0].names == ("W",)
+    assert last.open()[0].names == ("input",)
+    assert disagreeing(network) == []
+
+
+def max_pool_forward(x: Array, pool_param: dict[str, int]) -> tuple[Array, Any]:
+    size = pool_param["size"]
+    windows = x.reshape(len(x), -1, size)
+    return windows.max(axis=2), (windows, pool_param)
+
+
+def max_pool_backward(dout: Array, cache: Any) -> Array:
+    windows, _ = cache
+    dx: Array = np.zeros_like(windows)
+    np.put_along_axis(dx, windows.argmax(axis=2)[..., None], dout[..., None], axis=2)
+    return dx.reshape(len(dx), -1)
+
+
+def test_functions_may_have_settings_and_no_parameters() -> None:
+    layers = [
+        STYLES["functions"][0](FEATURES, 2 * CLASSES, 1),
+        (max_pool_forward, max_pool_backward, {"size": 2}),
+    ]
+    network = Network(layers, X, (softmax_loss, LABELS))
+    assert network.names == ("affine1", "max_pool1", "loss")
+    assert disagreeing(network) == []
+    pool = network.stages(network.params)[1]
+    assert (pool.kind, pool.open()[0].constants["max_pool1.size"]) == ("max_pool", 2.0)
+
+
+class Half:
+    """The sum of squares as an object; `backward` takes what its signature says."""
+
+    def __init__(self, wrong: float = 1.0) -> None:
+        self.wrong = wrong
+
+    def forward(self, y: Array) -> Any:
+        self.y = y
+        return 0.5 * np.sum(y**2)
+
+    def backward(self) -> Any:
+        return self.wrong * self.y
+
+
+class HalfFrom(Half):
+    def backward(self, dout: float = 1.0) -> Any:
+        return self.wrong * dout * self.y
+
+
+class HalfDistance(Half):
+    def forward(self, y: Array, target: Array) -> Any:  # type: ignore[override]
+        return 0.5 * np.sum((y - target) ** 2)
+
+    def backward(self, y: Array, target: Array) -> Any:  # type: ignore[override]
+        return self.wrong * (y - target)
+
+
+class HalfDistanceKept(HalfDistance):
+    def forward(self, y: Array, target: Array) -> Any:  # type: ignore[override]
+        self.y = y
+        return super().forward(y, target)
+
+    def backward(self, target: Array) -> Any:  # type: ignore[override]
+        return self.wrong * (self.y - target)
+
+
+class HalfDistanceRemembered(HalfDistance):
+    def forward(self, y: Array, target: Array) -> Any:  # type: ignore[override]
+        return super().forward(y, target), y
+
+    def backward(self, memory: Array, target: Array) -> Any:  # type: ignore[override]
+        return self.wrong * (memory - target)
+
+
+class HalfUpstream(Half):
+    def __call__(self, y: Array) -> Any:
+        return super().forward(y)
+
+    forward = None  # type: ignore[assignment]
+
+    def backward(self, upstream: float) -> Any:  # type: ignore[override]
+        return self.wrong * upstream * self.y
+
+
+TARGET = np.zeros((6, CLASSES))
+LOSSES: dict[str, Callable[[float], Any]] = {
+    "a pair": lambda wrong: (lambda y: 0.5 * np.sum(y**2), lambda y: wrong * y),
+    "a pair with targets": lambda wrong: (
+        lambda y, t: 0.5 * np.sum((y - t) ** 2),
+        lambda y, t: wrong * (y - t),
+        TARGET,
+    ),
+    "value and gradient": lambda wrong: lambda y: (0.5 * np.sum(y**2), wrong * y),
+    "an object": Half,
+    "an object that may be given 1": HalfFrom,
+    "an object that must be given 1": HalfUpstream,
+    "an object and its targets": lambda wrong: (HalfDistance(wrong), TARGET),
+    "an object that keeps its input": lambda wrong: (HalfDistanceKept(wrong), TARGET),
+    "an object with a memory": lambda wrong: (HalfDistanceRemembered(wrong), TARGET),
+}
+
+
+@pytest.mark.parametrize("style", LOSSES)
+def test_a_loss_may_be_written_in_any_of_these_ways(style: str) -> None:
+    layers = {"first": Attributes(FEATURES, CLASSES, 1)}
+    right, wrong = (Network(layers, X, LOSSES[style](factor)) for factor in (1.0, 2.0))
+    assert right.f(right.params) == wrong.f(wrong.params)
+    assert right.f(right.params) == pytest.approx(
+        0.5 * np.sum((X @ layers["first"].W + layers["first"].b) ** 2)
+    )
+    assert disagreeing(right) == []
+    assert disagreeing(wrong) == [("loss", "input")]
+
+
+def test_single_precision_is_checked_in_double() -> None:
+    layers = [Attributes(FEATURES, HIDDEN, 1), Tanh(), Attributes(HIDDEN, CLASSES, 2)]
+    for layer in layers:
+        if isinstance(layer, Attributes):
+            layer.W, layer.b = layer.W.astype(np.float32), layer.b.astype(np.float32)
+    network = Network(layers, X.astype(np.float32), (softmax_loss, LABELS))
+    report = check(network.f, network.params, network.grad)
+    assert report.verdict == "pass"
+    assert min(t.digits_agree.minimum for t in report.tensors.values()) > 7
+
+
+def test_check_layers_names_the_layer() -> None:
+    layers = [Attributes(FEATURES, HIDDEN, 1), Tanh(), Attributes(HIDDEN, CLASSES, 2, "input")]
+    report = gradproof.check_layers(layers, X, (softmax_loss, LABELS))
+    assert report.verdict == "fail"
+    bugs = [f for f in report.findings if f.severity == "bug"]
+    assert [(f.evidence["layer"], f.evidence["quantity"]) for f in bugs] == [
+        ("attributes2", "input")
+    ]

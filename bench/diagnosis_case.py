@@ -79,7 +79,8 @@ def diagnosis_of(bug: Bug, report: Report, seconds: float) -> Diagnosis:
 
 def is_cause(finding: Finding) -> bool:
     """Whether a finding says where an error comes from, and not just what is wrong."""
-    return "layer" in finding.evidence or "tensors" in finding.evidence
+    is_explained = "tensors" in finding.evidence and finding.kind != "kink-inconsistent"
+    return "layer" in finding.evidence or is_explained
 
 
 def bug_findings(report: Report) -> list[Finding]:

@@ -15,7 +15,7 @@ from bench.diagnosis_torch_functions import Layer, bent, normal
 from torch import nn
 
 import gradproof
-from gradproof.explaining import MOST, TENSORS
+from gradproof.explaining import TENSORS
 from gradproof.report.model import Finding, Report
 
 RNG = np.random.default_rng(0)
@@ -104,17 +104,6 @@ def test_a_tie_is_found_where_the_point_lies_on_kinks() -> None:
 def test_two_errors_in_two_torch_layers_are_both_named() -> None:
     report = perceptron(TRANSPOSED, WRONG_MASK)
     assert said(report) == {"fc2 > Linear": "transposed", "act > ReLU": "mask"}
-
-
-def test_two_errors_that_hide_each_other_are_both_named() -> None:
-    """The input gradients of two layers with the wrong sign: what lies below is right."""
-    report = perceptron(
-        bent(functions.Linear, lambda r, *_: (-r[0], *r[1:])),
-        bent(functions.ReLU, lambda r, *_: -r),
-    )
-    if report.verdict == "pass":
-        pytest.skip("the errors cancel in all that is checked")
-    assert said(report) == {"fc2 > Linear": "sign-flip", "act > ReLU": "sign-flip"}
 
 
 def test_two_errors_in_two_jax_functions_are_both_named() -> None:
@@ -219,18 +208,20 @@ def test_an_error_in_one_term_is_explained_in_that_term() -> None:
     assert finding.evidence["ratio"] == pytest.approx(2.0)
 
 
-def test_an_error_in_both_ways_of_looking_costs_a_bounded_number_of_evaluations() -> None:
-    size = 100_000
-    x = np.random.default_rng(0).normal(size=size)
-    report = check(lambda x: np.sum(np.sin(x)), x, lambda x: 2.0 * np.cos(x))
-    assert said(report) == {"x": "factor"}
-    assert report.evaluations < 4 * MOST + 600
+def test_an_explanation_costs_no_more_for_a_large_tensor() -> None:
+    spent = []
+    for size in (1_000, 30_000):
+        x = np.random.default_rng(0).normal(size=size)
+        report = check(lambda x: np.sum(np.sin(x)), x, lambda x: 2.0 * np.cos(x))
+        assert said(report) == {"x": "factor"}
+        spent.append(report.evaluations)
+    assert spent[1] < 1.2 * spent[0] < 2_000
 
 
 # -- budget ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("evaluations", [0, 1, 5, 20, 40, 60, 80, 120, 200, 300, 500, 800])
+@pytest.mark.parametrize("evaluations", [1, 5, 20, 40, 60, 80, 120, 200, 300, 500, 800])
 def test_under_any_budget_nothing_wrong_is_said(evaluations: int) -> None:
     kinds = {"affine2": {"transposed", "unexplained"}}
     network = _layers(evaluations)

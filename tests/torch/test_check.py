@@ -356,3 +356,16 @@ def test_an_import_of_a_framework_would_be_seen() -> None:
         import gradproof
     """
     assert "torch" in modules_after(script)
+
+
+@pytest.mark.parametrize("f", [nn.ReLU(inplace=True), lambda x: x.mul_(2.0), torch.Tensor.sin_])
+@pytest.mark.parametrize("coverage", ["probe", "full"])
+def test_a_function_may_return_the_argument_that_it_wrote_to(f: Any, coverage: str) -> None:
+    report = gradproof.check(f, torch.linspace(-1.0, 2.0, 7).double(), coverage=coverage)
+    assert report.verdict == "pass"
+    assert report.norm_ratio < 1e-6 or coverage == "probe"
+
+
+def test_a_wrong_gradient_of_a_function_that_returns_its_argument_fails() -> None:
+    x = torch.linspace(-1.0, 2.0, 7).double()
+    assert gradproof.check(lambda x: x.mul_(2.0), x, grad=lambda x, c: 3.0 * c).verdict == "fail"

@@ -102,7 +102,7 @@ KINDS = [
 def test_a_state_does_not_build_up(kind: type[Stateful]) -> None:
     module, x = kind(), normal(4, 3).detach()
     function = Function(module, x, {}, None, promote=True, seed=0)
-    values = [function.first_call()]
+    values: list[object] = [*function.first_call().values()]
     for _ in range(3):
         with function.fresh():
             values.append(function.call())

@@ -47,7 +47,7 @@ class Arguments:
         self.is_many = isinstance(x, tuple) and not hasattr(x, "_fields")
         given = x if self.is_many else (x,)
         assert isinstance(given, tuple)
-        names = _names_of(f, len(given), kwargs) if self.is_many or module is not None else ["x"]
+        names = names_of(f, len(given), kwargs) if self.is_many or module is not None else ["x"]
         self._roots = [
             *(_root(name, None, value, copier) for name, value in zip(names, given, strict=True)),
             *(_root(key, key, value, copier) for key, value in kwargs.items()),
@@ -188,7 +188,7 @@ def _is_expanded(tensor: Tensor) -> bool:
     return any(stride == 0 and size > 1 for size, stride in pairs)
 
 
-def _names_of(f: Callable[..., Any], count: int, kwargs: Mapping[str, Any]) -> list[str]:
+def names_of(f: Callable[..., Any], count: int, kwargs: Mapping[str, Any]) -> list[str]:
     """Names of the positional arguments, as f's signature calls them."""
     if isinstance(f, type) and issubclass(f, torch.autograd.Function):
         has_context = f.setup_context is torch.autograd.Function.setup_context

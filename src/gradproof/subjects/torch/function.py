@@ -17,7 +17,7 @@ from gradproof.subjects.torch.dropout import Strides, Watched
 from gradproof.subjects.torch.exceptions import is_own
 from gradproof.subjects.torch.moving import Moved, forward_only
 from gradproof.subjects.torch.nudges import Nudge
-from gradproof.subjects.torch.outputs import differentiable, real_view, to_array
+from gradproof.subjects.torch.outputs import kept, real_view, to_array
 from gradproof.subjects.torch.state import State, are_same
 from gradproof.subjects.torch.surroundings import Seeds
 
@@ -79,9 +79,9 @@ class Function:
         """Names of the tensors that f writes to."""
         return tuple(self.names[k] for k in sorted(self._state.written))
 
-    def first_call(self) -> object:
-        """Call f and see what it draws, writes to and needs; returns what it returned."""
-        results: list[object] = []
+    def first_call(self) -> dict[str, Tensor]:
+        """Call f and see what it draws, writes to and needs; returns copies of its outputs."""
+        results: list[dict[str, Tensor]] = []
         before = self._state.attributes()
 
         def run() -> None:
@@ -89,7 +89,7 @@ class Function:
             with self.fresh():
                 versions = self._state.versions()
                 with Watched() as watched:
-                    results.append(self.call())
+                    results.append(kept(self.call()))
                 self._dropouts = watched.strides
                 self._state.look_for_unseen(versions)
 
@@ -106,7 +106,7 @@ class Function:
         if changed:
             # A cache that the first call filled may stay; what changes the next value may not.
             run()
-            if not are_same(*(differentiable(result) for result in results[-2:])):
+            if not are_same(*results[-2:]):
                 self._state.carry(changed)
                 with self.fresh():
                     pass

@@ -48,6 +48,11 @@ def to_array(tensor: Tensor) -> NDArray[Any]:
     return real_view(dense).to("cpu", torch.float64).numpy()
 
 
+def kept(result: object) -> dict[str, Tensor]:
+    """Copies of the outputs that count: f may return an argument that is to be put back."""
+    return {path: tensor.detach().clone() for path, tensor in differentiable(result).items()}
+
+
 @dataclass(frozen=True)
 class Cotangent:
     """A weight for every number that f returns.

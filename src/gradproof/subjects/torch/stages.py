@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gradproof._errors import InputError
 from gradproof.subjects.base import Stage, Subject
-from gradproof.subjects.torch.arguments import _names_of as names_of
+from gradproof.subjects.torch.arguments import names_of
 from gradproof.subjects.torch.function import Function
 from gradproof.subjects.torch.outputs import Cotangent, differentiable
 from gradproof.subjects.torch.stage_calls import Buffers, Call, Recorder

@@ -23,7 +23,7 @@ from gradproof.subjects.torch.constants import known_constants
 from gradproof.subjects.torch.exceptions import OUTSIDE, is_own
 from gradproof.subjects.torch.function import Function
 from gradproof.subjects.torch.modules import differing_modules, joined
-from gradproof.subjects.torch.outputs import Cotangent, differentiable, to_array
+from gradproof.subjects.torch.outputs import Cotangent, differentiable, kept, to_array
 from gradproof.subjects.torch.padding import padding_rows
 from gradproof.subjects.torch.stages import find_stages
 from gradproof.subjects.torch.surroundings import surroundings
@@ -304,10 +304,7 @@ class TorchSubject(Evaluator):
     def _first_call(self, function: Function) -> dict[str, Tensor]:
         try:
             with surroundings(is_double=function.is_promoted):
-                return {
-                    path: tensor.detach().clone()
-                    for path, tensor in differentiable(function.first_call()).items()
-                }
+                return function.first_call()
         finally:
             self.evaluations += function.first_calls
 
@@ -317,8 +314,8 @@ class TorchSubject(Evaluator):
         if not paths or not self.take(1):
             return ()
         moved = [flat + move for flat, move in zip(self.point, self._moves(), strict=True)]
-        with self._function.at(moved):
-            there = differentiable(self._call())
+        with self._function.at(moved), self._function.fresh():
+            there = kept(self._function.call())
         return tuple(path for path in paths if not torch.equal(there[path], self._outputs[path]))
 
     def _call(self) -> object:
@@ -326,7 +323,9 @@ class TorchSubject(Evaluator):
             return self._function.call()
 
     def _plain(self) -> float:
-        return self.cotangent.contract(differentiable(self._call())).item()
+        # Inside: what f returns may be an argument that it wrote to.
+        with self._function.fresh():
+            return self.cotangent.contract(differentiable(self._function.call())).item()
 
     def _guarded(self) -> float:
         try:

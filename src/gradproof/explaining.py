@@ -141,6 +141,10 @@ def _about_origin(
             whole = origin.whole(name)
             what = f"the gradient of its {name}" if whole is None else f"the gradient of {whole}"
             message = f"the error enters in {origin.stage.name}, in {what}: {found.message}"
+            if origin.again:
+                message += f"; so it is in {len(origin.again)} more of its calls"
+            if origin.again:
+                message += f"; so it is in {len(origin.again)} more of its calls"
             spoiled = victims(failing, origins, stages) if whole is None else []
             if spoiled:
                 message += f"; {_listed(spoiled)} lie before it and are wrong because of it"
@@ -148,6 +152,8 @@ def _about_origin(
                 "layer": origin.stage.name,
                 "layer's kind": origin.stage.kind,
                 "quantity": name,
+                "calls": tuple(stage.name for _, stage in origin.again),
+                "calls": tuple(stage.name for _, stage in origin.again),
                 "victims": tuple(spoiled),
                 **found.evidence,
             }

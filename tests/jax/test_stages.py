@@ -405,6 +405,16 @@ def test_a_part_in_single_precision_within_double_stays_so() -> None:
     assert error(second) < 1e-8
 
 
+def test_a_rule_may_hold_arrays_that_f_makes() -> None:
+    def f(x: Any) -> Any:
+        slope = jnp.arange(3.0) + 1
+        rule = with_vjp(lambda x: x * slope, lambda args, g: (g * slope * 2,))
+        return rule(jnp.sin(x))
+
+    (found,) = stages(f)
+    assert error(found) > 0.1
+
+
 def test_plain_functions_have_no_parts() -> None:
     def f(x: Any) -> Any:
         y = jax.nn.relu(jnp.logaddexp(x, 0.0)) + jnp.linalg.solve(jnp.eye(3) + jnp.outer(x, x), x)

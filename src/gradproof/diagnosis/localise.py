@@ -9,7 +9,7 @@ any other for that. A part costs a pair of evaluations of its own, and one gradi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +28,10 @@ STEP = 2.0**-7
 #: A part's claim may be off by so many units of its numbers' spacing and still be right: whether it
 #: is, is not decided here.
 ROUNDING = 64.0
+#: How the kinds of parts begin that are calls of one function.
+FUNCTIONS = ("autograd.Function", "custom_vjp", "custom_jvp")
+#: How the kinds of parts begin that are calls of one function.
+FUNCTIONS = ("autograd.Function", "custom_vjp", "custom_jvp")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Origin:
         subject: the part around its inputs.
         grad: its claim.
         report: on the part by itself.
+        again: other calls of the same code that are wrong too, with their positions.
     """
 
     stage: Stage
@@ -47,6 +52,7 @@ class Origin:
     subject: Subject
     grad: object
     report: Report
+    again: tuple[tuple[int, Stage], ...] = ()
 
     @property
     def wrong(self) -> tuple[str, ...]:
@@ -58,9 +64,37 @@ class Origin:
         """Whether what the parts before it get is wrong."""
         return any(name not in self.stage.tensors for name in self.wrong)
 
+    @property
+    def calls(self) -> list[Stage]:
+        """The part and other calls of its code that are wrong too."""
+        return [self.stage, *(stage for _, stage in self.again)]
+
+    @property
+    def last(self) -> int:
+        """The position of its last call."""
+        return max([self.position, *(position for position, _ in self.again)])
+
+    @property
+    def calls(self) -> list[Stage]:
+        """The part and other calls of its code that are wrong too."""
+        return [self.stage, *(stage for _, stage in self.again)]
+
+    @property
+    def last(self) -> int:
+        """The position of its last call."""
+        return max([self.position, *(position for position, _ in self.again)])
+
     def whole(self, name: str) -> str | None:
         """The name in f of one of the part's tensors; None for an input."""
         return self.stage.tensors.get(name)
+
+    def own(self) -> set[str]:
+        """The tensors of f that are wrong by the part itself."""
+        return {s.tensors[name] for s in self.calls for name in self.wrong if name in s.tensors}
+
+    def own(self) -> set[str]:
+        """The tensors of f that are wrong by the part itself."""
+        return {s.tensors[name] for s in self.calls for name in self.wrong if name in s.tensors}
 
 
 #: Judges a part that a first look found suspicious.
@@ -92,20 +126,29 @@ def localise(
         if origins and not unexplained(failing, origins, stages):
             break
         for stage in level:
-            if any(_is_within(o.stage, stage.name, stages) for o in origins):
+            wrong = [call for origin in origins for call in origin.calls]
+            if any(_is_within(call, stage.name, stages) for call in wrong):
                 continue
-            found = _look(stage, judge, budget, rng)
-            if found is not None:
-                report, subject, grad = found
-                origins.append(Origin(stage, position[stage.name], subject, grad, report))
-    return tuple(sorted(origins, key=lambda origin: origin.position))
+            here = position[stage.name]
+            same = next((o for o in origins if _is_same_code(o.stage, stage)), None)
+            found = _look(stage, judge if same is None else None, budget, rng)
+            if found is None:
+                continue
+            if same is not None:
+                again = (*same.again, (here, stage))
+                origins[origins.index(same)] = replace(same, again=again)
+            else:
+                subject, grad, report = found
+                assert report is not None, "it was judged"
+                origins.append(Origin(stage, here, subject, grad, report))
+    return tuple(sorted(origins, key=lambda origin: origin.last))
 
 
 def unexplained(
     failing: Sequence[str], origins: Sequence[Origin], stages: Sequence[Stage]
 ) -> list[str]:
     """The failing tensors that no origin accounts for."""
-    own = {origin.whole(name) for origin in origins for name in origin.wrong}
+    own = {name for origin in origins for name in origin.own()}
     spoiled = set(victims(failing, origins, stages))
     return [name for name in failing if name not in own and name not in spoiled]
 
@@ -114,8 +157,8 @@ def victims(
     failing: Sequence[str], origins: Sequence[Origin], stages: Sequence[Stage]
 ) -> list[str]:
     """The failing tensors that are wrong only because of what a later part hands down."""
-    own = {origin.whole(name) for origin in origins for name in origin.wrong}
-    latest = max((o.position for o in origins if o.spoils), default=-1)
+    own = {name for origin in origins for name in origin.own()}
+    latest = max((o.last for o in origins if o.spoils), default=-1)
     first = _first_use(stages)
     return [n for n in failing if n not in own and first.get(n, -1) < latest]
 
@@ -151,6 +194,16 @@ def _levels(stages: Sequence[Stage]) -> Iterator[list[Stage]]:
     yield plain
 
 
+def _is_same_code(one: Stage, other: Stage) -> bool:
+    """Whether two parts are calls of one function that somebody wrote a backward pass for."""
+    return one.kind == other.kind and one.kind.startswith(FUNCTIONS)
+
+
+def _is_same_code(one: Stage, other: Stage) -> bool:
+    """Whether two parts are calls of one function that somebody wrote a backward pass for."""
+    return one.kind == other.kind and one.kind.startswith(FUNCTIONS)
+
+
 def _is_within(stage: Stage, name: str, stages: Sequence[Stage]) -> bool:
     """Whether a part is that of this name, or inside of it."""
     named = {each.name: each for each in stages}
@@ -163,17 +216,24 @@ def _is_within(stage: Stage, name: str, stages: Sequence[Stage]) -> bool:
 
 
 def _look(
-    stage: Stage, judge: Judge, budget: Budget, rng: np.random.Generator
-) -> tuple[Report, Subject, object] | None:
-    """A pair of evaluations; where they contradict the claim the part is judged, and fails."""
+    stage: Stage, judge: Judge | None, budget: Budget, rng: np.random.Generator
+) -> tuple[Subject, object, Report | None] | None:
+    """A pair of evaluations; where they contradict the claim the part is judged, and fails.
+
+    Without a judge that is enough.
+    """
     try:
         subject, grad = stage.open()
     except InputError:
         return None  # it cannot be called by itself
     budget.include(subject)
     with subject.session():
-        report = judge(subject, grad) if _is_suspicious(subject, grad, rng) else None
-    return None if report is None or report.verdict != "fail" else (report, subject, grad)
+        if not _is_suspicious(subject, grad, rng):
+            return None
+        report = None if judge is None else judge(subject, grad)
+    if judge is not None and (report is None or report.verdict != "fail"):
+        return None
+    return subject, grad, report
 
 
 @np.errstate(all="ignore")

@@ -39,7 +39,10 @@ def input_names(equation: Any, count: int) -> list[str]:
     function = equation.params["call_jaxpr"].jaxpr.debug_info
     rule = getattr(equation.params.get("fwd_jaxpr_thunk"), "debug_info", None)
     of_source = _from_source(function, equation.params.get("bwd"), count)
-    for names in (_arg_names(rule), _arg_names(function), of_source):
+    held = equation.params.get("num_consts", 0)
+    for found in (_arg_names(rule), _arg_names(function), of_source):
+        # Arrays that the function holds come first.
+        names = plain[:held] + found if len(found) == count - held else found
         are_plain = all(re.fullmatch(r"[^\W\d]\w*(\.\w+)*", name) for name in names)
         if len(names) == count and are_plain and len(set(names)) == count:
             return names

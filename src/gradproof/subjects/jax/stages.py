@@ -54,15 +54,34 @@ def stages(
         names: of its tensors.
         make: what makes a subject of a part.
     """
-    try:
-        traced = Traced(flat, point)
-        parts, gradient = capture(traced, Survey(traced.jaxpr, is_wanted), point, cotangents, None)
-        parts = [part for own in parts for part in with_inner(own)]
-        if not all(np.isfinite(g).all() for g in gradient):
-            parts += not_finite(traced, point, cotangents)
-    except Exception:  # f looks at numbers, or a rule needs what JAX has only while it traces f
-        return []
-    return _named(parts, names, make)
+    for function in (flat, partial(_folded, flat)):
+        try:
+            return _named(_parts(function, point, cotangents), names, make)
+        except Exception:  # f looks at numbers, or its rules at what is traced (see _folded)
+            continue
+    return []
+
+
+def _parts(
+    flat: Callable[[Sequence[Any]], Any], point: Arrays, cotangents: Sequence[Any]
+) -> list[Part]:
+    traced = Traced(flat, point)
+    survey = Survey(traced.jaxpr, is_wanted)
+    parts, gradient = capture(traced, survey, point, cotangents, None)
+    parts = [part for own in parts for part in with_inner(own)]
+    if not all(np.isfinite(g).all() for g in gradient):
+        parts += not_finite(traced, point, cotangents)
+    return parts
+
+
+def _folded(flat: Callable[[Sequence[Any]], Any], values: Sequence[Any]) -> Any:
+    """The same with what does not depend on `values` computed while it is traced.
+
+    A rule may refer to arrays that f makes where it defines it. They must be arrays when the rule
+    is called, which is after f has been traced.
+    """
+    with jax.ensure_compile_time_eval():
+        return flat(values)
 
 
 def _named(parts: Sequence[Part], tensors: Sequence[str], make: MakeSubject) -> list[Stage]:

@@ -156,8 +156,9 @@ def _gradcheck(given: Setting, fast: bool, repeats: int) -> Measured:
 
 
 def _passes(loss: Callable[..., Tensor], given: Setting, fast: bool) -> bool:
-    parameters = tuple(given.model.parameters())
-    return gradcheck(loss, parameters, fast_mode=fast, raise_exception=False)
+    # Copies: gradcheck moves them in place, and would leave them moved where it is cut short.
+    copies = tuple(p.detach().clone().requires_grad_() for p in given.model.parameters())
+    return gradcheck(loss, copies, fast_mode=fast, raise_exception=False)
 
 
 # -- what it misses ----------------------------------------------------------------------------

@@ -69,9 +69,12 @@ def test_planted_errors_are_seen_and_named_and_the_other_tool_sees_some(small: S
 
 
 def test_gradcheck_is_given_the_planted_error(small: Setting) -> None:
+    before = [parameter.clone() for parameter in small.model.parameters()]
     zero = {name: torch.zeros_like(g) for name, g in small.gradient.items()}
     assert speed_lenet._passes_fast_mode(speed_lenet._loss_of_weights(small, {}), small)
     assert not speed_lenet._passes_fast_mode(speed_lenet._loss_of_weights(small, zero), small)
+    after = small.model.parameters()
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
 
 
 def test_the_plants_bend_what_they_say(small: Setting) -> None:

@@ -119,6 +119,17 @@ def test_layers_that_update_themselves_do_so_on_copies() -> None:
     assert check(network.f, network.params, network.grad).verdict == "pass"
 
 
+def test_the_parameters_that_are_handed_over_are_left_alone() -> None:
+    network = Network(two_layers(UpdatesItself(FEATURES, HIDDEN, 1)), X, LOSS)
+    params = network.params
+    network.grad(params)
+    np.testing.assert_array_equal(params["updatesitself1"]["W"], layer_weight())
+
+
+def layer_weight() -> Array:
+    return Attributes(FEATURES, HIDDEN, 1).W
+
+
 class RandomDropout:
     """Draws from NumPy's global generator."""
 
@@ -228,6 +239,54 @@ def test_a_layer_that_may_be_used_twice_is_right() -> None:
     assert check(network.f, network.params, network.grad).verdict == "pass"
     again = network.stages(network.params)[2]
     assert again.tensors == {"weight": "stack1.weight", "bias": "stack1.bias"}
+
+
+class Slope:
+    """A number as a parameter, for several uses."""
+
+    def __init__(self) -> None:
+        self.alpha, self.dalpha = 0.5, 0.0
+        self.inputs: list[Array] = []
+
+    def forward(self, x: Array) -> Array:
+        self.inputs.append(x)
+        return self.alpha * x
+
+    def backward(self, dy: Array) -> Array:
+        self.dalpha += float((dy * self.inputs.pop()).sum())
+        return self.alpha * dy
+
+
+def test_a_number_may_be_used_twice() -> None:
+    slope = Slope()
+    layers = [slope, Attributes(FEATURES, CLASSES, 2), slope]
+    network = Network(layers, X, LOSS)
+    assert network.tensors[0] == "slope1.alpha"
+    assert len(network.tensors) == 3
+    assert check(network.f, network.params, network.grad).verdict == "pass"
+
+
+class Around:
+    """A layer that has another one."""
+
+    def __init__(self, inner: Stack) -> None:
+        self.inner = inner
+
+    def forward(self, x: Array) -> Array:
+        return np.tanh(self.inner.forward(x))
+
+    def backward(self, dy: Array) -> Array:
+        y = np.tanh(self.inner.inputs[-1] @ self.inner.weight.data + self.inner.bias.data)
+        return self.inner.backward(dy * (1.0 - y**2))
+
+
+def test_two_layers_may_have_the_same_one() -> None:
+    inner = Stack(FEATURES, FEATURES, 1)
+    layers = [Around(inner), Around(inner), Attributes(FEATURES, CLASSES, 2)]
+    network = Network(layers, X, LOSS)
+    assert network.tensors[:2] == ("around1.inner.weight", "around1.inner.bias")
+    assert len(network.tensors) == 4
+    assert check(network.f, network.params, network.grad).verdict == "pass"
 
 
 def test_weights_that_two_layers_share_are_one_parameter() -> None:

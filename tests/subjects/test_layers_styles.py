@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -19,9 +19,12 @@ from tests.subjects.hand_written import (
     Array,
     Attributes,
     Block,
+    Memory,
+    Objects,
     Tanh,
     X,
     disagreeing,
+    memory,
     network_of,
     normal,
     softmax_loss,
@@ -98,12 +101,47 @@ def test_layers_in_a_layer_are_parameters_of_it(wrong: str) -> None:
     assert disagreeing(network) == ([("block", wrong)] if wrong else [])
 
 
+def test_a_layer_that_is_held_twice_is_counted_once() -> None:
+    block = Block(FEATURES, CLASSES, 3)
+    block.also_first = block.steps[0]  # type: ignore[attr-defined]
+    network = Network({"block": block}, X, (softmax_loss, LABELS))
+    subject, _ = network.stages(network.params)[0].open()
+    assert subject.names == ("input", "steps[0].W", "steps[0].b", "last.W", "last.b")
+
+
+def test_a_parameter_may_be_called_input() -> None:
+    _, own = memory(FEATURES, CLASSES, 1)
+    renamed = InputAsName(), {"input": own["weight"], "bias": own["bias"]}
+    network = Network({"gates": renamed}, X, (softmax_loss, LABELS))
+    subject, _ = network.stages(network.params)[0].open()
+    assert subject.names == ("layer_input", "input", "bias")
+    assert network.stages(network.params)[0].tensors["input"] == "gates.input"
+    assert disagreeing(network) == []
+
+
+class InputAsName(Memory):
+    """Its weight is called input, for the gate that it belongs to."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def forward(self, x: Array, own: Mapping[str, Array]) -> tuple[Array, Array]:
+        return super().forward(x, {"weight": own["input"], "bias": own["bias"]})
+
+    def backward(
+        self, dy: Array, memory: Array, own: Mapping[str, Array]
+    ) -> tuple[Array, dict[str, Array]]:
+        dx, claims = super().backward(dy, memory, {"weight": own["input"], "bias": own["bias"]})
+        return dx, {"input": claims["weight"], "bias": claims["bias"]}
+
+
 def test_a_layer_that_knows_its_neighbours_does_not_own_them() -> None:
     layers: list[Any] = [
         Attributes(FEATURES, HIDDEN, 1),
         Tanh(),
         Attributes(HIDDEN, CLASSES, 2),
     ]
+    layers[2].dW, layers[2].db = np.zeros((HIDDEN, CLASSES)), np.zeros(CLASSES)
     for one, following in pairwise(layers):
         one.following, following.before = following, one
     network = Network(layers, X, (softmax_loss, LABELS))
@@ -147,6 +185,11 @@ class Embedding:
     def backward(self, dy: Array) -> None:
         self.dW = np.zeros_like(self.W)
         np.add.at(self.dW, self.index, dy)
+
+
+def test_equal_numbers_of_two_layers_are_two_parameters() -> None:
+    layers = [Attributes(FEATURES, CLASSES, 1), *(Scalar() for _ in range(20))]
+    assert len(Network(layers, X, (softmax_loss, LABELS)).tensors) == 22
 
 
 def test_integers_at_the_start_are_constants_and_need_no_gradient() -> None:
@@ -266,15 +309,30 @@ def test_a_loss_may_be_written_in_any_of_these_ways(style: str) -> None:
     assert disagreeing(wrong) == [("loss", "input")]
 
 
-def test_single_precision_is_checked_in_double() -> None:
-    layers = [Attributes(FEATURES, HIDDEN, 1), Tanh(), Attributes(HIDDEN, CLASSES, 2)]
-    for layer in layers:
-        if isinstance(layer, Attributes):
-            layer.W, layer.b = layer.W.astype(np.float32), layer.b.astype(np.float32)
-    network = Network(layers, X.astype(np.float32), (softmax_loss, LABELS))
-    report = check(network.f, network.params, network.grad)
+def to(dtype: type[np.floating[Any]], layer: Any) -> Any:
+    """The layer with arrays of another dtype, all rounded to single precision."""
+    for holder in (layer, layer.weight, layer.bias) if isinstance(layer, Objects) else (layer,):
+        for name, value in vars(holder).items():
+            if isinstance(value, np.ndarray):
+                setattr(holder, name, value.astype(np.float32).astype(dtype))
+    return layer
+
+
+@pytest.mark.parametrize("make", [Attributes, Objects])
+def test_single_precision_is_checked_in_double(make: Callable[..., Any]) -> None:
+    single, double = (
+        Network(
+            [to(dtype, layer) for layer in (make(FEATURES, HIDDEN, 1), make(HIDDEN, CLASSES, 2))],
+            X.astype(np.float32).astype(dtype),
+            (softmax_loss, LABELS),
+        )
+        for dtype in (np.float32, np.float64)
+    )
+    report = check(single.f, single.params, single.grad)
     assert report.verdict == "pass"
-    assert min(t.digits_agree.minimum for t in report.tensors.values()) > 7
+    claims = zip(flat(single.grad(double.params)), flat(double.grad(double.params)), strict=True)
+    for claim, other in claims:
+        np.testing.assert_array_equal(claim, other)
 
 
 def test_check_layers_names_the_layer() -> None:

@@ -113,6 +113,121 @@ BY_RULE: dict[str, Case] = {
         (5, 3),
     ),
 }
+#: What follows the layer still sees one block moved, to the end or to the next linear one.
+CARRIED: dict[str, Case] = {
+    "activations": (
+        lambda x, w: torch.tanh(functional.gelu(functional.linear(x, w)).sigmoid()),
+        (5, 3),
+        (4, 3),
+    ),
+    "an activation in place": (
+        lambda x, w: functional.relu(functional.linear(x, w), inplace=True).relu_(),
+        (5, 3),
+        (4, 3),
+    ),
+    "the next linear layer": (
+        lambda x, w: functional.linear(functional.linear(x, w).relu(), normal(2, 4, seed=2)),
+        (5, 3),
+        (4, 3),
+    ),
+    "the next product": (
+        lambda x, w: functional.linear(x, w).relu() @ normal(4, 2, seed=2),
+        (2, 5, 3),
+        (4, 3),
+    ),
+    "a vector": (
+        lambda x, w: functional.linear(functional.linear(x, w), normal(2, 4, seed=2)),
+        (3,),
+        (4, 3),
+    ),
+    "the next convolution": (
+        lambda x, w: functional.conv2d(
+            functional.conv2d(x, w).relu(),
+            normal(2, 3, 2, 2, seed=2),
+            normal(2, seed=3),
+            stride=2,
+            padding=1,
+            dilation=(1, 2),
+        ),
+        (2, 2, 5, 6),
+        (3, 2, 3, 2),
+    ),
+    "the next convolution, without a batch": (
+        lambda x, w: functional.conv1d(functional.conv1d(x, w), normal(2, 3, 2, seed=2)),
+        (2, 7),
+        (3, 2, 3),
+    ),
+    "pooling, flattening and a linear layer": (
+        lambda x, w: functional.linear(
+            functional.max_pool2d(functional.conv2d(x, w), 2).flatten(1), normal(2, 12, seed=2)
+        ),
+        (2, 2, 6, 6),
+        (3, 2, 3, 3),
+    ),
+    "another shape": (
+        lambda x, w: functional.linear(
+            functional.avg_pool1d(functional.conv1d(x, w), 2).view(2, -1), normal(3, 6, seed=2)
+        ),
+        (2, 2, 7),
+        (3, 2, 3),
+    ),
+    "an embedding and a linear layer": (
+        lambda i, w: functional.linear(functional.embedding(i, w), normal(2, 3, seed=2)),
+        WORDS,
+        (5, 3),
+    ),
+}
+#: The moved block is written out: what follows sees all of it at once, or is not linear in it.
+MIXED: dict[str, Case] = {
+    "softmax": (lambda x, w: functional.linear(x, w).softmax(-1), (5, 3), (4, 3)),
+    "two blocks": (
+        lambda x, w: functional.linear(x, w).relu() * functional.linear(x, w),
+        (5, 3),
+        (4, 3),
+    ),
+    "a sum with what it was made of": (
+        lambda x, w: functional.linear(functional.linear(x, w).relu() + x, normal(2, 3, seed=2)),
+        (5, 3),
+        (3, 3),
+    ),
+    "pooling of the features": (
+        lambda x, w: functional.max_pool1d(functional.linear(x, w), 2),
+        (5, 3),
+        (4, 3),
+    ),
+    "the places of maxima": (
+        lambda x, w: functional.max_pool1d(functional.conv1d(x, w), 2, return_indices=True)[0],
+        (2, 2, 7),
+        (3, 2, 3),
+    ),
+    "a linear layer across channels": (
+        lambda x, w: functional.linear(functional.conv1d(x, w), normal(2, 5, seed=2)),
+        (2, 2, 7),
+        (3, 2, 3),
+    ),
+    "a convolution in groups": (
+        lambda x, w: functional.conv1d(
+            functional.conv1d(x, w), normal(4, 1, 2, seed=2), None, 1, 0, 1, 4
+        ),
+        (2, 2, 7),
+        (4, 2, 3),
+    ),
+    "a shape that cuts blocks": (
+        lambda x, w: functional.linear(x, w).reshape(10, 2).sin(),
+        (5, 3),
+        (4, 3),
+    ),
+    "something in place that has no rule": (
+        lambda x, w: functional.linear(x, w).relu().add_(1.0).mul_(2.0).tanh(),
+        (5, 3),
+        (4, 3),
+    ),
+    "a weight that depends on it": (
+        lambda x, w: functional.linear(x, functional.linear(x, w)),
+        (3, 3),
+        (3, 3),
+    ),
+}
 #: No rule serves: the moved weight is written out.
 WRITTEN_OUT: dict[str, Case] = {
     "view": (lambda x, w: x @ w.t(), (5, 3), (4, 3)),
@@ -184,6 +299,50 @@ def test_a_rule_gives_the_values_of_a_moved_weight_for_every_entry(name: str) ->
         assert_equal(result, plain)
 
 
+@pytest.mark.parametrize("name", CARRIED)
+def test_a_block_is_carried_on_to_the_next_linear_operation(name: str) -> None:
+    function = function_of(CARRIED[name])
+    function.first_call()
+    with function.fresh():
+        (own,) = function.tensors
+        _, mode = function.moved({id(own): nudge(own, 0, 0.25)})
+    assert not mode._tensors, "a block was written out"
+    for plain, result, _ in nudged(function):
+        assert_equal(result, plain)
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_a_block_is_written_out_for_what_takes_all_of_it(name: str) -> None:
+    function = function_of(MIXED[name])
+    function.first_call()
+    (own,) = function.tensors
+    for plain, result, mode in nudged(function):
+        assert mode._tensors
+        assert id(own) not in mode._tensors
+        assert_equal(result, plain)
+
+
+def test_bias_is_moved_by_its_effect() -> None:
+    layers: dict[nn.Module, tuple[int, ...]] = {
+        nn.Linear(3, 4): (5, 3),
+        nn.Conv2d(2, 4, 3, groups=2): (2, 2, 4, 5),
+        nn.Conv1d(2, 3, 2): (2, 4),
+    }
+    for layer, shape in layers.items():
+        x = normal(*shape).detach()
+        function = Function(layer.double(), x, {}, None, promote=True, seed=0)
+        function.first_call()
+        own = function.tensors[1]
+        for index, value in enumerate(function.point[1]):
+            with function.fresh(), function.at_entry(1, index, value + 0.25):
+                plain = function.call()
+            with function.fresh():
+                result, mode = function.moved({id(own): nudge(own, index, 0.25)})
+            assert not mode._tensors
+            assert isinstance(plain, Tensor)
+            assert_equal(mode.replaced(result), plain)
+
+
 @pytest.mark.parametrize("name", WRITTEN_OUT)
 def test_without_a_rule_the_moved_weight_is_written_out(name: str) -> None:
     function = function_of(WRITTEN_OUT[name])
@@ -193,9 +352,11 @@ def test_without_a_rule_the_moved_weight_is_written_out(name: str) -> None:
         assert_equal(result, plain)
 
 
-@pytest.mark.parametrize("name", ["linear", "embedding", "conv2d, all at once", "view"])
+@pytest.mark.parametrize(
+    "name", ["linear", "embedding", "conv2d, all at once", "view", *CARRIED, *MIXED]
+)
 def test_a_batch_of_moves_gives_the_same_values(name: str) -> None:
-    function = function_of(BY_RULE[name] if name in BY_RULE else WRITTEN_OUT[name])
+    function = function_of({**BY_RULE, **WRITTEN_OUT, **CARRIED, **MIXED}[name])
     function.first_call()
     (own,) = function.tensors
     expected = torch.stack([plain for plain, _, _ in nudged(function)])
@@ -211,6 +372,33 @@ def test_a_batch_of_moves_gives_the_same_values(name: str) -> None:
     with function.fresh():
         found = torch.func.vmap(lane)(torch.arange(own.numel()), values)
     assert_equal(found, expected)
+
+
+def lane_bytes(function: Function) -> int:
+    """What a lane of a batch holds."""
+    (own,) = function.tensors
+    held = []
+
+    def lane(index: Tensor, value: Tensor) -> Tensor:
+        result, mode = function.moved({id(own): Nudge(own, index, value, value)})
+        held.append(mode.bytes)
+        moved = mode.replaced(result)
+        assert isinstance(moved, Tensor)
+        return moved
+
+    with function.fresh():
+        torch.func.vmap(lane)(torch.arange(2), torch.ones(2, dtype=torch.float64))
+    return held[0]
+
+
+def test_a_block_takes_less_memory_than_all_of_the_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradproof.subjects.torch import blocks
+
+    function = function_of(CARRIED["pooling, flattening and a linear layer"])
+    function.first_call()
+    less = lane_bytes(function)
+    monkeypatch.setattr(blocks, "carried", lambda *_: None)
+    assert less < 0.5 * lane_bytes(function)
 
 
 def test_a_weight_in_single_precision_is_written_out() -> None:

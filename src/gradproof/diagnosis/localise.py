@@ -74,23 +74,9 @@ class Origin:
         """The position of its last call."""
         return max([self.position, *(position for position, _ in self.again)])
 
-    @property
-    def calls(self) -> list[Stage]:
-        """The part and other calls of its code that are wrong too."""
-        return [self.stage, *(stage for _, stage in self.again)]
-
-    @property
-    def last(self) -> int:
-        """The position of its last call."""
-        return max([self.position, *(position for position, _ in self.again)])
-
     def whole(self, name: str) -> str | None:
         """The name in f of one of the part's tensors; None for an input."""
         return self.stage.tensors.get(name)
-
-    def own(self) -> set[str]:
-        """The tensors of f that are wrong by the part itself."""
-        return {s.tensors[name] for s in self.calls for name in self.wrong if name in s.tensors}
 
     def own(self) -> set[str]:
         """The tensors of f that are wrong by the part itself."""
@@ -192,11 +178,6 @@ def _levels(stages: Sequence[Stage]) -> Iterator[list[Stage]]:
     for level in sorted({depth(stage) for stage in around}, reverse=True):
         yield [stage for stage in around if depth(stage) == level]
     yield plain
-
-
-def _is_same_code(one: Stage, other: Stage) -> bool:
-    """Whether two parts are calls of one function that somebody wrote a backward pass for."""
-    return one.kind == other.kind and one.kind.startswith(FUNCTIONS)
 
 
 def _is_same_code(one: Stage, other: Stage) -> bool:

@@ -198,9 +198,10 @@ def _bisect(site: _Site, trend: Floats) -> tuple[Floats, NDArray[np.intp]]:
         for halving in range(HALVINGS):
             if halving == SETTLED:
                 settled = np.abs(high - low)
-            # The change that would be left in the end, without a jump, and the least jump.
+            # The change that would be left in the end, without a jump. Jumps much smaller are none
+            # that could be met: an interval full of stairs has that many steps at most.
             last = np.abs(high - low) * 2.0 ** (halving - HALVINGS)
-            least = np.fmax(4.0 * last, 16.0 * site.noise - last)
+            least = np.fmax(0.5 * last, 16.0 * site.noise - last)
             at = np.flatnonzero(is_open & (straight == STRAIGHT))
             if len(at):
                 parts = NODES - 1.0

@@ -15,6 +15,8 @@ from gradproof.examples.layers import Array, Conv2d, Linear
 #: Half-widths of bars, relative to what was found, and how many entries were looked at.
 BARS = (1e-10, 1e-4)
 COUNTS = (None, 24)
+#: What `Field.arrays` calls the tensor's own values.
+PARAMETER = "the parameter itself"
 CONSTANTS = {"the batch size": 5.0, "the spatial size": 36.0, "the keep probability": 0.8}
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.diagnosis.patterns.fields import (
     CONSTANTS,
+    PARAMETER,
     activation,
     assert_agrees,
     convolution,
@@ -23,7 +24,6 @@ from gradproof.diagnosis.patterns import explain as explaining
 from gradproof.diagnosis.patterns.explain import explain
 from gradproof.diagnosis.patterns.field import (
     INCOMING,
-    PARAMETER,
     SECOND_CALL,
     Alternative,
     Field,

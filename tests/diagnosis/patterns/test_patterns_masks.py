@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.diagnosis.patterns.fields import BARS, COUNTS, activation, first, linear, normal
+from tests.diagnosis.patterns.fields import (
+    BARS,
+    COUNTS,
+    PARAMETER,
+    activation,
+    first,
+    linear,
+    normal,
+)
 
-from gradproof.diagnosis.patterns.field import INCOMING, PARAMETER
+from gradproof.diagnosis.patterns.field import INCOMING
 
 bars = pytest.mark.parametrize("bar", BARS)
 counts = pytest.mark.parametrize("count", COUNTS)

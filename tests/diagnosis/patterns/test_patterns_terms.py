@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.diagnosis.patterns.fields import BARS, COUNTS, field, first, linear, normal
+from tests.diagnosis.patterns.fields import BARS, COUNTS, PARAMETER, field, first, linear, normal
 
 from gradproof.diagnosis.patterns.explain import explain
-from gradproof.diagnosis.patterns.field import PARAMETER
 
 bars = pytest.mark.parametrize("bar", BARS)
 counts = pytest.mark.parametrize("count", COUNTS)

@@ -24,16 +24,16 @@ def digits_of_places(seen: Comparison, where: Bools | None = None) -> float:
         seen: claim against numeric.
         where: the entries that count, (k,); all by default.
     """
-    # A 0 may be found anywhere.
-    wrong = seen.wrong & (np.abs(seen.numeric) > seen.error)
-    wrong = wrong if where is None else wrong & where
+    is_number = np.abs(seen.numeric) > seen.error  # a 0 may be found anywhere
+    wrong = seen.wrong & is_number if where is None else seen.wrong & is_number & where
     lanes = np.flatnonzero(wrong)[:COUNTED]
     claim = seen.field.claim[np.isfinite(seen.field.claim)]
     if len(claim) > OTHERS:
         claim = claim[:: len(claim) // OTHERS]
     if not len(lanes) or not claim.any():
         return 0.0
-    every = np.arange(len(seen.index))[:: max(len(seen.index) // COUNTED, 1)]
+    every = np.flatnonzero(is_number)
+    every = every[:: max(len(every) // COUNTED, 1)]
     average = float(np.mean(_shares(claim, seen.numeric[every], seen.error[every])))
     own = _shares(claim, seen.numeric[lanes], seen.error[lanes])
     spread = float(np.sqrt(np.mean((claim / np.abs(claim).max()) ** 2)) * np.abs(claim).max())

@@ -9,7 +9,8 @@ import numpy as np
 from gradproof.diagnosis.patterns.comparison import MOST, Comparison
 from gradproof.diagnosis.patterns.field import (
     INCOMING,
-    PARAMETER,
+    ITSELF,
+    RETURNED,
     SECOND_CALL,
     Codes,
     Explanation,
@@ -58,7 +59,9 @@ def match_array(seen: Comparison) -> Iterator[Match]:
             continue
         if not _is_same(seen.field.claim, array):
             continue
-        kind = "identity" if name in (INCOMING, PARAMETER) else "stale"
+        # Other arrays are gradients: of another batch, of another tensor.
+        is_own = name in (INCOMING, RETURNED) or name.endswith(ITSELF)
+        kind = "identity" if is_own else "stale"
         message = (
             f"the claim is {name} at all {seen.size} entries, and that is wrong at "
             f"{int(np.count_nonzero(seen.wrong))} of {seen.looked} looked at"

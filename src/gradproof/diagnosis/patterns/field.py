@@ -13,9 +13,11 @@ from gradproof.numerics.agreement import Floats
 Bools = NDArray[np.bool_]
 Codes = NDArray[np.intp]
 
-#: Names of arrays that mean more than others do. The keys of `Field.arrays` are shown in sentences.
-PARAMETER = "the parameter itself"
+#: Names of arrays that mean more than others do; the keys of `Field.arrays` are shown in sentences.
+#: The tensor's own values have a name that ends in " itself": "weight itself".
+ITSELF = " itself"
 INCOMING = "the incoming gradient"
+RETURNED = "what it returns"
 SECOND_CALL = "a second call of the gradient"
 
 

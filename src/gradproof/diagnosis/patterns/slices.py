@@ -31,7 +31,11 @@ def match_factor_by_slice(seen: Comparison) -> Iterator[Match]:
             f"{axes_of(axes)}, from {ratios.min():.6g} to {ratios.max():.6g} (on {seen.counts}): "
             f"a factor that varies along {axes_of(axes)} is missing or wrong"
         )
-        evidence = {"axes": axes, "ratios": tuple(float(r) for r in ratios[:20])}
+        evidence = {
+            "axes": axes,
+            "ratios": tuple(float(r) for r in ratios[:20]),
+            "fitted": len(ratios),
+        }
         corrected = seen.field.claim * _spread_out(seen, axes, middle)
         is_known = bool(np.isfinite(middle).all())
         yield Match(
@@ -54,7 +58,7 @@ def match_term_by_slice(seen: Comparison) -> Iterator[Match]:
             if found is None or not is_enough(found[1]):
                 continue
             what = f"proportional to {name}" if name else "the same"
-            yield _as_term(seen, axes, array * _spread_out(seen, axes, found[0]), what, 5.5)
+            yield _as_term(seen, axes, array * _spread_out(seen, axes, found[0]), what, 1)
             return
 
 
@@ -66,23 +70,22 @@ def match_two_terms_by_slice(seen: Comparison) -> Iterator[Match]:
         for name, array in seen.arrays.items():
             term = _two_by_group(seen, axes, array)
             if term is not None:
-                yield _as_term(seen, axes, term, f"a constant and a multiple of {name}", 6.0)
+                yield _as_term(seen, axes, term, f"a constant and a multiple of {name}", 2)
                 return
 
 
-def _as_term(
-    seen: Comparison, axes: tuple[int, ...], term: Floats, what: str, cost: float
-) -> Match:
-    """The claim lacks a term (size,), NaN where it is not known."""
+def _as_term(seen: Comparison, axes: tuple[int, ...], term: Floats, what: str, each: int) -> Match:
+    """The claim lacks a term (size,), NaN where it is not known, of `each` numbers a slice."""
     along = tuple(a for a, n in enumerate(seen.field.shape) if n > 1 and a not in axes)
     message = (
         f"the difference between claim and right gradient is {what} all along {axes_of(along)} (on "
         f"{seen.counts}): a term such as that of a mean, a sum or a variance along "
         f"{'it' if len(along) == 1 else 'them'} is missing or wrong"
     )
-    evidence = {"axes": along, "term": what}
+    evidence = {"axes": along, "term": what, "fitted": each * _group(seen, axes)[1]}
     corrected = seen.field.claim + term if np.isfinite(term).all() else None
-    return Match(cost + 0.2 * len(axes), Explanation("missing-term", message, evidence, corrected))
+    cost = 5.0 + 0.5 * each + 0.2 * len(axes)
+    return Match(cost, Explanation("missing-term", message, evidence, corrected))
 
 
 def _kept(shape: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradproof.diagnosis.patterns.comparison import Comparison, Line
-from gradproof.diagnosis.patterns.field import PARAMETER, Explanation, Match
+from gradproof.diagnosis.patterns.field import ITSELF, Explanation, Match
 from gradproof.diagnosis.patterns.minimax import fit_two
 from gradproof.diagnosis.patterns.names import digits_of_name, is_enough, match
 from gradproof.diagnosis.patterns.scalar import ratio_of
@@ -28,7 +28,7 @@ def match_term(seen: Comparison) -> Iterator[Match]:
             continue
         value, meaning, cost, evidence = found
         kind = "extra-term" if value > 0.0 else "missing-term"
-        is_whole = abs(value) == 1.0 and name != PARAMETER
+        is_whole = abs(value) == 1.0 and not name.endswith(ITSELF)
         of = name if is_whole else f"{number(abs(line.middle), _half(line))} times {name}"
         if kind == "missing-term":
             message = f"the claim lacks {of}"
@@ -36,7 +36,7 @@ def match_term(seen: Comparison) -> Iterator[Match]:
             message = f"the claim holds {of} once too often"
         else:
             message = f"the claim holds {of} too much"
-        if name == PARAMETER:
+        if name.endswith(ITSELF):
             message += ", as weight decay adds it"
         message += f" ({within(_half(line))}, on {seen.counts}){meaning}"
         evidence |= {"array": name}

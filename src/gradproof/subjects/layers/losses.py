@@ -34,7 +34,10 @@ def as_loss(loss: object, where: str) -> Part:
 
 
 class _Loss(Part):
-    """A function of the scores and of constant arguments: labels, say."""
+    """A function of the scores and of constant arguments: labels, say.
+
+    The cotangent that reaches it is 1.
+    """
 
     _state: ClassVar[tuple[str, ...]] = ("arguments",)
 
@@ -84,7 +87,8 @@ class FunctionLoss(_Loss):
 
     def backward(self, dy: Array) -> Array | None:
         """The gradient that it returned."""
-        return _times(dy, self.memory)
+        gradient: Array | None = self.memory
+        return gradient
 
 
 class PairLoss(_Loss):
@@ -110,8 +114,8 @@ class PairLoss(_Loss):
     def backward(self, dy: Array) -> Array | None:
         """Call the other."""
         with noted(f"{self.where}'s gradient"):
-            gradient = self._gradient(self.memory, *self.arguments)
-        return _times(dy, gradient)
+            gradient: Array | None = self._gradient(self.memory, *self.arguments)
+        return gradient
 
 
 class ObjectLoss(_Loss):
@@ -145,8 +149,8 @@ class ObjectLoss(_Loss):
         """Call its backward pass."""
         arguments = self._arguments()
         with noted(self.backward_name):
-            dx = self.layer.backward(*arguments)
-        return _times(dy, getattr(self.layer, "dinputs", None) if dx is None else dx)
+            dx: Array | None = self.layer.backward(*arguments)
+        return getattr(self.layer, "dinputs", None) if dx is None else dx
 
     def _arguments(self) -> list[Any]:
         """What backward is called with."""
@@ -170,9 +174,3 @@ class ObjectLoss(_Loss):
     def numbers(self) -> dict[str, float]:
         """The loss's attributes that are numbers."""
         return numbers_of(attributes(self.layer))
-
-
-def _times(dy: Array, gradient: Any) -> Array | None:
-    """The gradient for another derivative than 1 after the loss; untouched for 1."""
-    product: Array | None = gradient
-    return product if float(dy) == 1.0 or product is None else float(dy) * product

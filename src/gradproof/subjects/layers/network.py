@@ -210,9 +210,10 @@ class Network:
         """
         first: dict[object, _Place] = {}
         owners = []
+        held = [part.parameters() for part in self._parts]  # alive, so that ids differ
         for i, part in enumerate(self._parts):
             own: dict[str, _Place] = {}
-            for name, array in part.parameters().items():
+            for name, array in held[i].items():
                 same_layer = (id(part.layer), name) if isinstance(part, ObjectPart) else None
                 place = first.get(same_layer) or first.get(id(array)) or (i, name)
                 first.setdefault(same_layer or id(array), place)

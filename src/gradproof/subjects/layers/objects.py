@@ -10,6 +10,7 @@ import numpy as np
 
 from gradproof._errors import InputError
 from gradproof.subjects.layers.calls import noted, required
+from gradproof.subjects.layers.finding import find_constants, find_slots, numbers_in
 from gradproof.subjects.layers.part import (
     Array,
     Arrays,
@@ -18,15 +19,7 @@ from gradproof.subjects.layers.part import (
     as_output,
     numbers_of,
 )
-from gradproof.subjects.layers.slots import (
-    Path,
-    Slot,
-    attributes,
-    find_constants,
-    find_slots,
-    follow,
-    numbers_in,
-)
+from gradproof.subjects.layers.slots import Path, Slot, attributes, follow
 
 #: Where a layer leaves its output or its input's gradient if it returns nothing.
 _OUTPUTS = ("output", "out")

@@ -64,15 +64,23 @@ def takes(measured: Mapping[str, Measured]) -> Rows:
     ]
 
 
+def ratio(slower: Measured, faster: Measured) -> float:
+    """How many times faster by the wall's clock and the processor's, whichever is less.
+
+    On a machine that others keep busy the first is a matter of luck; on a quiet one, with one
+    thread, they are the same.
+    """
+    return min(slower.seconds / faster.seconds, slower.cpu / faster.cpu)
+
+
 def ratios(measured: Mapping[str, Measured]) -> list[str]:
     """The two comparisons in words."""
-    full, probe, slow, fast = (measured[key] for key in ("full", "probe", "slow", "fast"))
-    every, quick = slow.seconds / full.seconds, fast.seconds / probe.seconds
+    every = ratio(measured["slow"], measured["full"])
+    quick = ratio(measured["fast"], measured["probe"])
     reached = "reached" if every >= AIM else "not reached"
     pace = f"{quick:.1f} times faster" if quick >= 1 else f"{1 / quick:.1f} times slower"
     return [
-        f"Every weight: {every:.0f} times faster than the slow mode (aim {AIM:g}: {reached}); "
-        f"by processor time {slow.cpu / full.cpu:.0f} times.",
+        f"Every weight: {every:.0f} times faster than the slow mode (aim {AIM:g}: {reached}).",
         f"The default: {pace} than the fast mode.",
     ]
 
@@ -152,13 +160,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _broken(measured: Mapping[str, Measured], missed: Sequence[Missed], scale: float) -> bool:
     """Print what falls short."""
     full = measured["full"]
-    ratio = measured["slow"].seconds / full.seconds
+    times = ratio(measured["slow"], full)
     lines = [f"{row.tool}: {row.verdict}" for row in measured.values() if row.verdict != "pass"]
     lines += [f"not seen: {row.plant}" for row in missed if not row.probe]
     if full.bars < full.weights:
         lines.append(f"{full.weights - full.bars:,} weights have no error bar")
-    if scale == 1.0 and ratio < FASTER:
-        lines.append(f"{ratio:.1f} times faster is less than {FASTER:g}")
+    if scale == 1.0 and times < FASTER:
+        lines.append(f"{times:.1f} times faster is less than {FASTER:g}")
     for line in lines:
         print(f"BROKEN {line}")
     return bool(lines)

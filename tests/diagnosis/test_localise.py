@@ -214,6 +214,18 @@ def test_a_tensor_used_twice_is_a_victim_if_its_first_use_lies_before(part: Part
     assert victims(["shared"], origins, stages) == ["shared"]
 
 
+def test_a_tensor_inside_of_a_part_is_used_where_the_inner_part_is(part: Parts) -> None:
+    """The part around both begins before the error, its last weight comes after it."""
+    stages = [
+        part("block", weight="last.w"),
+        part("first", "x", inside="block"),
+        part("last", inside="block"),
+    ]
+    origins = found(stages, ["last.w"])
+    assert names(origins) == ["first"]
+    assert victims(["last.w"], origins, stages) == []
+
+
 def test_a_tensor_of_f_that_no_part_has_is_a_victim_of_any_that_spoils(part: Parts) -> None:
     stages = [part("a", "x")]
     assert victims(["input"], found(stages, ["input"]), stages) == ["input"]

@@ -285,6 +285,14 @@ def test_an_input_that_is_the_same_in_all_turns_of_a_loop_is_one_tensor() -> Non
     assert error(found) < 1e-8
 
 
+def test_a_loop_may_run_backwards() -> None:
+    def turn(c: Any, t: Any) -> Any:
+        return RIGHT(c) * t, None
+
+    (found,) = stages(lambda x: lax.scan(turn, x, jnp.array([2.0, 3.0]), reverse=True)[0])
+    np.testing.assert_allclose(found.open()[0].point[0].reshape(2, 3), [3 * V**2, V])
+
+
 def test_an_input_taken_twice_is_moved_as_one() -> None:
     (found,) = stages(lambda x: SCALED(x, x))
     assert found.open()[0].names == ("x",)

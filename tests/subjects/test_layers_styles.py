@@ -189,7 +189,7 @@ class Embedding:
 
 def test_equal_numbers_of_two_layers_are_two_parameters() -> None:
     layers = [Attributes(FEATURES, CLASSES, 1), *(Scalar() for _ in range(20))]
-    assert len(Network(layers, X, (softmax_loss, LABELS)).tensors) == 22
+    assert len(Network(layers, X, LOSSES["value and gradient"](1.0)).tensors) == 22
 
 
 def test_integers_at_the_start_are_constants_and_need_no_gradient() -> None:

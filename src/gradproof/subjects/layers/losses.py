@@ -133,6 +133,9 @@ class ObjectLoss(_Loss):
         self.layer: Any = layer
         self._scores: Array = np.empty(0)
         self._has_memory = False
+        run = getattr(layer, "forward", None)
+        self._given = positional(run if callable(run) else self.layer) or []
+        self._wanted = required(self.layer.backward) or []
 
     def forward(self, x: Array) -> Array:
         """Call its forward pass."""
@@ -156,10 +159,8 @@ class ObjectLoss(_Loss):
         """What backward is called with."""
         if self._has_memory:
             return [self.memory, *self.arguments]
-        wanted = required(self.layer.backward) or []
-        run = getattr(self.layer, "forward", None)
-        names = positional(run if callable(run) else self.layer) or []
-        given = dict(zip(names, [self._scores, *self.arguments], strict=False))
+        wanted = self._wanted
+        given = dict(zip(self._given, [self._scores, *self.arguments], strict=False))
         if all(name in given for name in wanted):
             return [given[name] for name in wanted]
         if len(wanted) == 1:

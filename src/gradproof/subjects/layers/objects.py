@@ -42,6 +42,14 @@ class ObjectPart(Part):
         self.layer: Any = layer
         self.slots: tuple[Slot, ...] = ()
         self.constants: tuple[Slot, ...] = ()
+        run = getattr(layer, "forward", None)
+        self._flags = _flags(run if callable(run) else self.layer, self.forward_name)
+        names = required(self.layer.backward)
+        if names is not None and len(names) != 1:
+            raise InputError(
+                f"Expected {self.backward_name} to take the output's gradient alone but it wants "
+                f"{', '.join(names) or 'nothing'}"
+            )
 
     def learn(self, x: Array) -> Array:
         """Find the parameters: for that, run forward and backward at `x`, on a copy."""
@@ -115,19 +123,12 @@ class ObjectPart(Part):
         """Call the layer's forward pass."""
         run = getattr(self.layer, "forward", None)
         run = run if callable(run) else self.layer
-        flags = _flags(run, self.forward_name)
         with noted(self.forward_name):
-            y = run(x, **flags)
+            y = run(x, **self._flags)
         return as_output(self._or_left(y, _OUTPUTS), self.forward_name)
 
     def backward(self, dy: Array) -> Array | None:
         """Call the layer's backward pass."""
-        names = required(self.layer.backward)
-        if names is not None and len(names) != 1:
-            raise InputError(
-                f"Expected {self.backward_name} to take the output's gradient alone but it wants "
-                f"{', '.join(names) or 'nothing'}"
-            )
         with noted(self.backward_name):
             dx = self.layer.backward(dy)
         dx = self._or_left(dx, _INPUT_GRADIENTS)

@@ -69,7 +69,8 @@ def linear(block: Block, weight: Tensor, bias: Tensor | None = None) -> Tensor |
     if block.axis != block.whole.dim() - 1:
         return None
     change, columns = block.change(), block.block_of(weight, 1)
-    change = change * columns.T if columns.shape[1] == 1 else functional.linear(change, columns)
+    is_outer = columns.shape[1] == 1
+    change = change * columns[:, 0] if is_outer else functional.linear(change, columns)
     return change.add_(functional.linear(block.whole, weight, bias))
 
 

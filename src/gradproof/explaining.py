@@ -13,6 +13,7 @@ from gradproof.coverage.directions import Line
 from gradproof.coverage.probe import scales
 from gradproof.diagnosis.localise import Origin, localise, unexplained, victims
 from gradproof.diagnosis.patterns.explain import Explanation
+from gradproof.diagnosis.patterns.field import SECOND_CALL
 from gradproof.diagnosis.preflight import look_at_claim, look_at_value
 from gradproof.diagnosis.reasons import Case, reason
 from gradproof.diagnosis.ties import with_shared_kinks
@@ -143,8 +144,6 @@ def _about_origin(
             message = f"the error enters in {origin.stage.name}, in {what}: {found.message}"
             if origin.again:
                 message += f"; so it is in {len(origin.again)} more of its calls"
-            if origin.again:
-                message += f"; so it is in {len(origin.again)} more of its calls"
             spoiled = victims(failing, origins, stages) if whole is None else []
             if spoiled:
                 message += f"; {_listed(spoiled)} lie before it and are wrong because of it"
@@ -152,7 +151,6 @@ def _about_origin(
                 "layer": origin.stage.name,
                 "layer's kind": origin.stage.kind,
                 "quantity": name,
-                "calls": tuple(stage.name for _, stage in origin.again),
                 "calls": tuple(stage.name for _, stage in origin.again),
                 "victims": tuple(spoiled),
                 **found.evidence,
@@ -211,6 +209,8 @@ def _case(one: Examined, known: Mapping[str, object]) -> Case:
     numbers = {what: float(n) for what, n in known.items() if isinstance(n, Real)}
     arrays = {what: subject.claims(g) for what, g in known.items() if what not in numbers}
     constants = {**subject.constants, **numbers}
+    if any(finding.kind == "gradient-changes" for finding in one.report.findings):
+        arrays[SECOND_CALL] = subject.claims(one.grad)
     return Case(subject, claim.gradient, claim.rounding, one.report, arrays, constants)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gradproof.coverage.request import Numeric, Request, gap_beyond
 from gradproof.numerics.estimate import STATUSES, Status, code
 from gradproof.numerics.sampling import EPS, SINGLE, Floats
-from gradproof.report.entries import VERDICTS
+from gradproof.report.entries import VERDICTS, Entries
 from gradproof.report.model import Verdict
 
 #: An entry whose bar, times its own size, is this small against what f does has no effect, if none
@@ -57,9 +57,17 @@ REASONS = (
     *_SENTENCES,
     *(f"{name} inputs: {_SENTENCES[r]}" for name in FORMATS.values() for r in _LIMITED),
 )
+#: Where f has two slopes, or more.
+_AT_KINKS = tuple(REASONS[reason] for reason in (OUTSIDE, BETWEEN, BESIDE, JOINTLY_WRONG))
 _MATCH, _MISMATCH, _KINK, _UNRESOLVED = (
     VERDICTS.index(v) for v in ("match", "mismatch", "kink", "unresolved")
 )
+
+
+def at_kinks(entries: Entries) -> NDArray[np.bool_]:
+    """Which entries lie at a kink, whether their claims were accepted or not."""
+    says_so = np.array([reason.startswith(_AT_KINKS) for reason in entries.reasons], dtype=np.bool_)
+    return says_so[entries.reason_code]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gradproof.coverage.certify import Certificate, Probe, certify
+from gradproof.coverage.certify import Certificate, certify
 from gradproof.coverage.directions import Line
 from gradproof.coverage.probe import scales
+from gradproof.coverage.prober import Probe
 from gradproof.subjects.numpy import ArraySubject
 
 Vector = npt.NDArray[np.float64]
@@ -144,3 +145,51 @@ def test_more_confidence_takes_more_probes() -> None:
         len(certificate(sines, X, [np.cos(X)], alpha=alpha)[0].probes) for alpha in (1e-2, 1e-6)
     ]
     assert counts == [3, 8]
+
+
+# -- tensors that bend or kink f, beside ones that do little ------------------------------------
+
+
+def deep(t: Any) -> Any:
+    """`near` moves across kinks, and f changes ten thousand times as much with it as with others.
+
+    Kinks lie 1e-5 to 1e-3 from the point, on both sides.
+    """
+    kinks = np.linspace(1e-5, 1e-3, len(NEAR)) * np.where(np.arange(len(NEAR)) % 2, 1.0, -1.0)
+    bent = np.sum(np.abs(t["near"] - NEAR - kinks))
+    return 10.0 * bent + 1e-3 * sum(np.sum(np.sin(t[name])) for name in ("a.x", "a.y", "b.x"))
+
+
+NEAR = np.linspace(0.5, 1.5, 50)
+DEEP = {"near": NEAR, "a.x": X[:100], "a.y": X[100:200], "b.x": X[200:]}
+DEEP_GRADIENT = [
+    10.0 * np.where(np.arange(50) % 2, -1.0, 1.0),
+    *(1e-3 * np.cos(DEEP[name]) for name in ("a.x", "a.y", "b.x")),
+]
+
+
+def test_tensors_beside_one_that_keeps_the_step_short_are_seen_as_well() -> None:
+    found, subject = certificate(deep, DEEP, DEEP_GRADIENT)
+    assert found.contradiction is None
+    assert found.limit.max() < 1e-5
+    assert subject.evaluations <= 100 + 2 * len(DEEP)
+
+
+@pytest.mark.parametrize("k", range(4))
+def test_an_error_is_seen_in_each_of_them(k: int) -> None:
+    limit = certificate(deep, DEEP, DEEP_GRADIENT)[0].limit[k]
+    claim = [g.copy() for g in DEEP_GRADIENT]
+    claim[k] *= 1.0 + 10.0 * limit
+    assert certificate(deep, DEEP, claim)[0].contradiction is not None
+
+
+def test_a_gradient_of_zeros_is_seen_beside_others_that_move_less() -> None:
+    claim = [*DEEP_GRADIENT[:3], np.zeros(100)]
+    assert certificate(deep, DEEP, claim)[0].contradiction is not None
+
+
+def test_what_is_set_apart_leaves_nothing_to_probe() -> None:
+    found, subject = certificate(sines, X, [np.cos(X)], apart=frozenset([0]))
+    assert found.contradiction is None
+    assert found.probes == ()
+    assert subject.evaluations <= 2

@@ -144,6 +144,51 @@ def test_kinks_near_the_point_are_stepped_around() -> None:
         assert numeric.error[0] < 1e-3
 
 
+class Kinked:
+    """sin(x) and a kink beside each entry, within its first step."""
+
+    def __init__(self, distance: Vector) -> None:
+        self.edge = X + distance
+        self.slope = np.cos(X) - 0.3
+        self.value = float(np.sum(self.parts(np.arange(len(X)), np.zeros(len(X)))))
+        self.spent = np.zeros(len(X), dtype=int)
+
+    def parts(self, lanes: Lanes, offsets: Floats) -> Floats:
+        moved: Floats = X[lanes] + offsets
+        return np.sin(moved) + 0.3 * np.abs(moved - self.edge[lanes])
+
+    def __call__(self, lanes: Lanes, offsets: Floats, /) -> Floats:
+        np.add.at(self.spent, lanes, 1)
+        before = self.parts(lanes, np.zeros(len(lanes)))
+        values: Floats = self.value + (self.parts(lanes, offsets) - before)
+        return values
+
+
+NEAR = np.geomspace(3e-5, 3e-4, len(X))
+
+
+def test_shorter_pairs_settle_what_lies_beside_a_kink() -> None:
+    lane = Kinked(NEAR)
+    asked = request(X, lane.slope)
+    numeric = found(lane, asked, lane.value)
+    assert np.all(np.abs(numeric.value - lane.slope) <= numeric.error)
+    assert np.all(numeric.error <= 1e-6 * np.fmax(np.abs(lane.slope), np.abs(numeric.value)))
+    crossed = lane.spent > 2
+    assert crossed.sum() > 10
+    assert np.median(lane.spent[crossed]) <= 8
+
+
+@pytest.mark.parametrize("factor", [1.0 + 1e-5, 1.01, -1.0, 0.0])
+def test_shorter_pairs_excuse_no_wrong_claim_beside_a_kink(factor: float) -> None:
+    lane = Kinked(NEAR)
+    asked = request(X, factor * lane.slope)
+    numeric = found(lane, asked, lane.value)
+    visible = np.abs(asked.claim - lane.slope) > 1e-7
+    assert visible.sum() > 190
+    assert np.all(gap_beyond(asked, numeric)[visible] > 1.0)
+    assert numeric.confirmed[visible].all()
+
+
 def test_noise_widens_the_bars_and_accuses_nobody() -> None:
     rng = np.random.default_rng(1)
     quiet = Lane(np.sin, X)

@@ -87,6 +87,23 @@ def test_the_cost_is_what_was_evaluated(function: Function) -> None:
     assert count - 4 * staircase.POINTS <= found.cost[0] <= count
 
 
+@pytest.mark.parametrize("function", [abs, lambda x: max(x - 1.0, 0.0), lambda x: 3.0 * x])
+def test_what_is_straight_is_soon_given_up(function: Function) -> None:
+    found, _ = look(function, 1e-4)
+    without = 4 * (staircase.POINTS + staircase.HALVINGS)
+    assert found.cost[0] < 0.8 * without
+
+
+def test_stairs_whose_middle_lies_on_the_chord_are_found() -> None:
+    # Four stairs or 64 in an interval: the middle one lies halfway up.
+    for phase in np.linspace(0.0, 1.0, 40).tolist():
+
+        def stairs(x: float, phase: float = phase) -> float:
+            return math.floor(1e4 * x + phase) / 1e4
+
+        assert look(stairs, 3.2e-3)[0].found[0]
+
+
 STAIRS: list[tuple[Function, float, float]] = [
     (quantised(1e-3), 1.0, math.cos(1.0)),
     (quantised(1e-6, 1.0), 1.0, 1.0 + math.cos(1.0)),

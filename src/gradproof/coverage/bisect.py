@@ -88,7 +88,7 @@ def bisect(
     dense: list[Piece] = []
     imprecise: list[int] = []
     while open_:
-        pairs = [_halves(node) for node in open_]
+        pairs = [halves_of(node) for node in open_]
         halves = [half for pair in pairs for half in pair if _size(half)]
         found = dict(zip(halves, gaps(line, halves, direction, step, noise), strict=True))
         if line.subject.exhausted is not None:
@@ -110,7 +110,7 @@ def bisect(
                 imprecise.append(tensor)
             else:
                 dense += pieces
-    unsearched = [p for node in open_ for p in _pieces(node) if len(p)]
+    unsearched = [p for node in open_ for p in pieces_of(node) if len(p)]
     return Culprits(tuple(entries), tuple(dense), tuple(imprecise), tuple(lost), tuple(unsearched))
 
 
@@ -127,7 +127,7 @@ def narrow(
         noise: of f's values.
     """
     while len(piece) > 1:
-        halves = [half for half in _halves(piece) if isinstance(half, Piece)]
+        halves = [half for half in halves_of(piece) if isinstance(half, Piece)]
         found = gaps(line, halves, direction, step, noise)
         if line.subject.exhausted is not None or not np.any(found):
             return None
@@ -189,7 +189,8 @@ def _grouped(parts: Sequence[tuple[list[str], Piece]]) -> Node:
     return nodes[0] if len(nodes) == 1 else tuple(nodes)
 
 
-def _halves(node: Node) -> tuple[Node, Node]:
+def halves_of(node: Node) -> tuple[Node, Node]:
+    """The first and the second half of a node."""
     if isinstance(node, Piece):
         middle = (node.start + node.stop) // 2
         return Piece(node.tensor, node.start, middle), Piece(node.tensor, middle, node.stop)
@@ -198,16 +199,17 @@ def _halves(node: Node) -> tuple[Node, Node]:
     return first[0] if len(first) == 1 else first, second[0] if len(second) == 1 else second
 
 
-def _pieces(node: Node) -> Iterator[Piece]:
+def pieces_of(node: Node) -> Iterator[Piece]:
+    """The pieces that a node has, in order."""
     if isinstance(node, Piece):
         yield node
     else:
         for inner in node:
-            yield from _pieces(inner)
+            yield from pieces_of(inner)
 
 
 def _size(node: Node) -> int:
-    return sum(len(piece) for piece in _pieces(node))
+    return sum(len(piece) for piece in pieces_of(node))
 
 
 def _by_tensor(nodes: Sequence[Node]) -> dict[int | None, list[Piece]]:
@@ -244,7 +246,7 @@ def _look(
 
 def _confined(direction: Direction, node: Node) -> list[Floats]:
     result = [np.zeros(len(d)) for d in direction]
-    for piece in _pieces(node):
+    for piece in pieces_of(node):
         where = slice(piece.start, piece.stop)
         result[piece.tensor][where] = direction[piece.tensor][where]
     return result

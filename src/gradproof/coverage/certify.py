@@ -1,9 +1,9 @@
 """A whole gradient certified by a few random directions, to a stated limit at a stated confidence.
 
-The first direction climbs a ladder, which measures f's noise and finds a step at which neither
-truncation nor rounding says much. At that step the others take one pair of evaluations each: claim
-and difference come from different code and do not agree by accident. What disagrees climbs a ladder
-of its own, twice on different steps, before it counts.
+All tensors are moved together. Where that leaves some of them with a coarse limit, those that hide
+them are moved by less (`balance`); where some are so near to kinks that the step must be short, or
+some so sensitive that f is noisy, halves of f are probed by themselves, down the tree of modules or
+containers; and what is still coarser than was asked for gets probes of its own.
 """
 
 from __future__ import annotations
@@ -13,42 +13,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradproof.coverage.branches import TOP_RUNG, clear_along
-from gradproof.coverage.climb import MARGIN_IF_COARSE
+from gradproof.coverage.balance import balanced, pair_bar, step_for
+from gradproof.coverage.bisect import Node, halves_of, pieces_of, tree_of
 from gradproof.coverage.confidence import probes_for, undetected
 from gradproof.coverage.directions import Direction, Line, draw, sizes_of
-from gradproof.numerics.estimate import Estimates, Status, code
-from gradproof.numerics.ladder import REGULAR
-from gradproof.numerics.sampling import EPS, Floats
+from gradproof.coverage.prober import LONGEST, Probe, Prober, Start
+from gradproof.numerics.sampling import Floats
 
-#: The longest step along a direction, in units of the entries' sizes, and the largest of the
-#: regular rungs of a ladder for a scale of 1.
-LONGEST = 0.25
-#: A second and a third pair are so much shorter.
-SHORTER = (0.35, 0.1)
-#: Steps of a second ladder, relative to the first.
-OTHER_STEPS = 0.61
 #: A tensor whose every move changes f by less than this part of what the others do has no effect.
 NEGLIGIBLE = 1e-6
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One direction: claim, difference, and by how much they may differ; infinite: it says nothing.
-
-    `step` is the one at which they were compared, `tensor` the one that it was confined to.
-    """
-
-    analytic: float
-    numeric: float
-    bar: float
-    step: float
-    tensor: int | None
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the claim fits; it fits a probe that says nothing."""
-        return np.isinf(self.bar) or abs(self.analytic - self.numeric) <= self.bar
+#: Limits are brought to this part of the resolution as long as that is cheap.
+FINE = 1e-2
+#: Probes of parts of f: more than of the whole, where the first ladder is most of the price.
+MANY = 16
+#: By how much the others may turn out coarser than the first of them.
+LUCK = 2.0
+#: What a part costs, in evaluations: its probes, a table of noise, the search for a step.
+PRICE = 2 * MANY + 10
+#: What all of that may cost: so many evaluations, and so many for each tensor.
+MOST, MOST_PER_TENSOR = 96, 2
 
 
 @dataclass(frozen=True)
@@ -75,14 +58,13 @@ class Certificate:
     reach: float
 
 
-@np.errstate(all="ignore")
 def certify(
     line: Line,
     scale: Sequence[Floats],
     *,
     alpha: float,
     resolution: float,
-    apart: frozenset[int] = frozenset(),
+    apart: frozenset[int],
     rng: np.random.Generator,
 ) -> Certificate:
     """Probe all tensors together, and by themselves those that the others hide.
@@ -95,141 +77,199 @@ def certify(
         apart: tensors that are known to be wrong, and are left out.
         rng: for the directions.
     """
-    sizes = tuple(s * (k not in apart) for k, s in enumerate(sizes_of(scale)))
-    # A tensor may be judged by all probes or by its own: each has half of the misses.
-    count = probes_for(alpha)
-    prober = _Prober(line)
-    probes, contradiction = prober.several(count, sizes, rng)
-    shares = np.array([np.linalg.norm(g * s) for g, s in zip(line.gradient, sizes, strict=True)])
-    # At an optimum nothing is large but what f does farther away; a constant has its value.
-    effect = max(float(np.linalg.norm(shares)), prober.variation) or abs(line.value)
-    least = np.full(len(sizes), undetected([p.bar for p in probes], 0.5 * alpha))
-    for k in np.flatnonzero(~(least <= resolution * shares)).tolist():
-        if k in apart or len(sizes[k]) == 0:
-            continue
-        if contradiction is not None or line.subject.exhausted is not None:
-            break
-        is_small = max(least[k], shares[k]) <= NEGLIGIBLE * effect
-        if is_small and _is_still(line, draw(sizes, rng, only=k), prober.noise):
-            continue
-        own = _Prober(line, k)
-        mine, contradiction = own.several(count, sizes, rng)
-        if contradiction is not None:
-            prober = own
-        probes += mine
-        least[k] = min(least[k], undetected([p.bar for p in mine], 0.5 * alpha))
-    return Certificate(
-        probes=tuple(probes),
-        limit=np.where(shares > 0.0, least / shares, np.inf),
-        negligible=np.fmax(least, shares) <= NEGLIGIBLE * effect,
-        contradiction=contradiction,
-        step=prober.step,
-        noise=prober.noise,
-        reach=prober.reach,
-    )
+    work = _Work(line, sizes_of(scale), alpha, resolution, apart, rng)
+    if not work.is_empty:
+        work.probe_all()
+        work.probe_hidden()
+    return work.certificate()
 
 
-class _Prober:
-    """Probes one after the other; what the first ladder finds out serves the others."""
+class _Work:
+    """A certificate in the making.
 
-    def __init__(self, line: Line, tensor: int | None = None) -> None:
-        self.step = np.nan
-        self.noise = line.jitter
-        self.reach = LONGEST
-        self.variation = 0.0
-        self._line, self._tensor = line, tensor
+    A tensor may be judged by probes of all tensors as they are, by one of a chain of parts of f,
+    each half of the one before, or by its own. These are chosen by what bars were met before, so
+    the misses are shared out beforehand: a quarter for the first, 1/4, 1/8, ... for the parts, and
+    a quarter for the last.
+    """
 
-    def several(
-        self, count: int, sizes: Sequence[Floats], rng: np.random.Generator
-    ) -> tuple[list[Probe], Direction | None]:
-        """Probes up to the first that disagrees, and its direction.
+    def __init__(
+        self,
+        line: Line,
+        sizes: tuple[Floats, ...],
+        alpha: float,
+        resolution: float,
+        apart: frozenset[int],
+        rng: np.random.Generator,
+    ) -> None:
+        self._line, self._sizes, self._rng = line, sizes, rng
+        self._alpha, self._resolution = alpha, resolution
+        self._moved = [k for k, s in enumerate(sizes) if len(s) and k not in apart]
+        self._shares = np.zeros(len(sizes))
+        for k in self._moved:
+            self._shares[k] = np.linalg.norm(line.gradient[k] * sizes[k])
+        #: Norms of errors that may be missed.
+        self._least = np.full(len(sizes), np.inf)
+        self._probers: list[Prober] = []
+        self._contradiction: Direction | None = None
+        #: By how much f may change along a direction: for certain, and at best.
+        self._near = self._far = np.nan
+        self._until = line.subject.evaluations + MOST + MOST_PER_TENSOR * len(sizes)
 
-        There are no more than half of them if none of those said anything.
-        """
-        probes: list[Probe] = []
-        while len(probes) < count:
-            direction = draw(sizes, rng, self._tensor)
-            probes.append(self.probe(direction))
-            if self._line.subject.exhausted is not None:  # then this one lacks values
-                return probes[:-1], None
-            if not probes[-1].agrees:
-                return probes, direction
-            if len(probes) >= count // 2 and all(np.isinf(p.bar) for p in probes):
+    @property
+    def is_empty(self) -> bool:
+        """Whether no tensor is moved."""
+        return not self._moved
+
+    def probe_all(self) -> None:
+        """All tensors as they are where that will do, else balanced, in parts if need be."""
+        first = Prober(self._line, self._sizes, self._moved, self._rng)
+        if not self._goes_on(first, 1):
+            return
+        count, share = probes_for(self._alpha), 0.25 * self._alpha
+        if self._is_better_balanced(first, undetected([1.0] * count, share)):
+            self._probe_parts(first.noise)
+        else:
+            self._goes_on(first, count)
+            self._judge(first, self._moved, np.ones(len(self._sizes)), share)
+
+    def probe_hidden(self) -> None:
+        """Tensors that are still coarser than the resolution, each by itself."""
+        for k in self._moved:
+            if self._least[k] <= self._resolution * self._shares[k]:
+                continue
+            if self._is_over:
                 break
-        return probes, None
+            if self._is_small(k) and self._is_still(k):
+                continue
+            start = Start(self._step_for(self._shares[[k]]), self._noise_of([k]))
+            own = Prober(self._line, self._sizes, [k], self._rng, start=start, tensor=k)
+            self._goes_on(own, probes_for(self._alpha))
+            self._judge(own, [k], np.ones(len(self._sizes)), 0.25 * self._alpha)
 
-    def probe(self, direction: Direction) -> Probe:
-        """A few pairs where the step is known, else, or if they do not agree, ladders."""
-        if np.isnan(self.step) and self._tensor is not None:
-            self._trace(direction)
-        if np.isfinite(self.step):
-            for step in (self.step, *(shorter * self.step for shorter in SHORTER)):
-                slopes = self._line.pairs([direction], step, self.noise)
-                found = self._probe(slopes.analytic[0], slopes.numeric[0], slopes.bar[0], step)
-                if found.agrees:
-                    self.step = step
-                    return found
-        return self._climb(direction)
+    def certificate(self) -> Certificate:
+        """What is known by now."""
+        first = (
+            self._probers[0] if self._probers else Prober(self._line, self._sizes, [], self._rng)
+        )
+        last = first if self._contradiction is None else self._probers[-1]
+        seen = self._shares > 0.0
+        limit = np.full(len(seen), np.inf)
+        limit[seen] = self._least[seen] / self._shares[seen]
+        return Certificate(
+            probes=tuple(probe for prober in self._probers for probe in prober.probes),
+            limit=limit,
+            negligible=np.array([self._is_small(k) for k in range(len(seen))], dtype=np.bool_),
+            contradiction=self._contradiction,
+            step=last.step,
+            noise=last.noise,
+            reach=first.reach,
+        )
 
-    def _trace(self, direction: Direction) -> None:
-        """Where branches can be seen and kinks are near, they say which step to begin with.
+    @property
+    def _is_over(self) -> bool:
+        return self._contradiction is not None or self._line.subject.exhausted is not None
 
-        There may be as many tensors with probes of their own as there are, and a ladder for each
-        would be most of the price.
+    def _goes_on(self, prober: Prober, count: int) -> bool:
+        """Have so many probes made; whether there is more to be found out."""
+        if prober not in self._probers:
+            self._probers.append(prober)
+        self._contradiction = prober.go_on(count)
+        return not self._is_over
+
+    def _judge(self, prober: Prober, tensors: Sequence[int], factors: Floats, alpha: float) -> None:
+        least = undetected([p.bar for p in prober.probes], alpha) / factors[tensors]
+        self._least[tensors] = np.fmin(self._least[tensors], least)
+
+    def _noise_of(self, tensors: Sequence[int]) -> float:
+        """Noise of f's values where these tensors move."""
+        table = self._line.noise_along(draw(self._sizes, self._rng, tensors))
+        return max(self._line.jitter, table)
+
+    # -- parts of f --------------------------------------------------------------------------
+
+    def _is_better_balanced(self, first: Prober, constant: float) -> bool:
+        """Whether more tensors will reach a fine limit so, going by the first probe of all."""
+        if np.isnan(first.step) and first.reach == LONGEST:
+            return False  # nothing is known of any step
+        size = float(np.linalg.norm(self._shares))
+        self._far = first.reach * size
+        self._near = self._far if np.isnan(first.step) else first.step * size
+        moves = self._shares * self._balanced(self._moved, first.noise, constant)
+        foreseen = pair_bar(first.noise, step_for(moves, self._far, LONGEST))
+        so_far = np.inf if np.isnan(first.step) else pair_bar(first.noise, first.step)
+        goal, seen = FINE * self._resolution / constant, self._shares > 0.0
+        fine = np.sum(foreseen <= goal * moves[seen]), np.sum(so_far <= goal * self._shares[seen])
+        return bool(np.any(moves < self._shares) and fine[0] > fine[1])
+
+    def _probe_parts(self, noise: float) -> None:
+        """Parts of f, balanced: one whose limits would be coarse is left to its halves.
+
+        Args:
+            noise: along directions over all tensors.
         """
-        ways = [d[None] for d in direction]
-        clear = float(clear_along(self._line.subject, ways, np.array([LONGEST]))[0])
-        if clear < LONGEST:
-            self.step = self.reach = clear
-            self.noise = max(self.noise, self._line.noise_along(direction))
+        goal = FINE * self._resolution
+        whole = tree_of(self._line.subject.names, [len(s) for s in self._sizes])
+        open_: list[tuple[Node, float]] = [(whole, 0.25 * self._alpha)]
+        while open_ and not self._is_over:
+            node, alpha = open_.pop(0)
+            tensors = [p.tensor for p in pieces_of(node) if p.tensor in self._moved]
+            if not tensors:
+                continue
+            noise = noise if node is whole else self._noise_of(tensors)
+            # Half of the misses for so many probes, half for twice as many.
+            constant = undetected([1.0] * MANY, 0.5 * alpha)
+            factors = self._balanced(tensors, noise, constant)
+            moves = self._shares[tensors] * factors[tensors]
+            sizes = [s if f == 1.0 else f * s for f, s in zip(factors, self._sizes, strict=True)]
+            start = Start(self._step_for(moves), noise, is_reduced=True)
+            prober = Prober(self._line, sizes, tensors, self._rng, start=start)
+            if not self._goes_on(prober, 1):
+                break
+            attainable = constant * pair_bar(noise, LONGEST) <= goal * self._shares[tensors]
+            expected = LUCK * constant * prober.probes[0].bar > goal * moves
+            can_split = len(tensors) > 1 and self._left >= (len(open_) + 2) * PRICE
+            if can_split and np.any(attainable & expected):
+                open_ += [(half, 0.5 * alpha) for half in halves_of(node)]
+                continue
+            self._goes_on(prober, MANY)
+            self._judge(prober, tensors, factors, 0.5 * alpha)
+            is_coarse = attainable & (self._least[tensors] > goal * self._shares[tensors])
+            can_go_on = not self._is_over and self._left >= len(open_) * PRICE + 2 * MANY
+            if can_go_on and np.any(is_coarse):
+                self._goes_on(prober, 2 * MANY)
+                self._judge(prober, tensors, factors, 0.5 * alpha)
 
-    def _climb(self, direction: Direction) -> Probe:
-        """A ladder; a second one on other steps before a claim is called wrong."""
-        analytic, own = self._line.claimed(direction)
-        margin = MARGIN_IF_COARSE if max(self._line.subject.spacing) > EPS else 1.0
-        ways = [d[None] for d in direction]
-        clear = float(clear_along(self._line.subject, ways, np.array([LONGEST]))[0])
-        found = self._probe(analytic, np.nan, np.inf, np.nan)
-        for factor in (1.0, OTHER_STEPS):
-            ladder = self._line.ladder(direction, factor * clear / TOP_RUNG)
-            if ladder.status[0] != code(Status.SMOOTH):
-                # Along a direction through kinks the slope is a mean of two: it says nothing.
-                return self._probe(analytic, float(ladder.value[0]), np.inf, np.nan)
-            self.noise = max(self.noise, float(ladder.noise[0]))
-            self.variation = max(self.variation, _variation(ladder))
-            step = _best_step(ladder)
-            bar = margin * float(ladder.error[0]) + own
-            found = self._probe(analytic, float(ladder.value[0]), bar, step)
-            self.step = float(np.fmin(self.step, step))
-            self.reach = min(self.reach, float(ladder.reach[0]))
-            if found.agrees:
-                return found
-        return found
+    @property
+    def _left(self) -> int:
+        """Evaluations that may still be spent on finer limits."""
+        return self._until - self._line.subject.evaluations
 
-    def _probe(self, analytic: float, numeric: float, bar: float, step: float) -> Probe:
-        if not np.isfinite(analytic):
-            bar = 0.0  # a claim that is no number is wrong whatever the slope
-        return Probe(float(analytic), float(numeric), float(bar), float(step), self._tensor)
+    def _balanced(self, tensors: Sequence[int], noise: float, constant: float) -> Floats:
+        """Factors for the moves of some tensors, so that pairs see all of them well enough."""
+        factors = np.ones(len(self._sizes))
+        goal = FINE * self._resolution / constant
+        factors[tensors] = balanced(self._shares[tensors], self._far, noise, LONGEST, goal)
+        return factors
 
+    def _step_for(self, shares: Floats) -> float:
+        return step_for(shares, self._near, LONGEST)
 
-def _is_still(line: Line, direction: Direction, noise: float) -> bool:
-    """Whether f does not change along a direction, as claimed."""
-    slopes = line.pairs([direction], LONGEST, noise)
-    largest = np.fmax(np.abs(slopes.analytic), np.abs(slopes.numeric))
-    return bool(largest[0] <= slopes.bar[0])
+    # -- tensors without effect --------------------------------------------------------------
 
+    def _is_small(self, k: int) -> bool:
+        """Whether a tensor does next to nothing beside the others.
 
-def _variation(ladder: Estimates) -> float:
-    """How much f changes along a ladder, in units of its longest regular step."""
-    steps = ladder.ladder
-    changes = np.abs(np.stack([steps.plus[0], steps.minus[0]])[:, REGULAR] - steps.value[0])
-    return float(np.nan_to_num(changes).max() / steps.steps[0, REGULAR.start])
+        At an optimum nothing is large but what f does farther away; a constant has its value.
+        """
+        farther = max((prober.variation for prober in self._probers[:1]), default=0.0)
+        together = max(float(np.linalg.norm(self._shares)), farther)
+        effect = together or abs(self._line.value)
+        return bool(max(self._least[k], self._shares[k]) <= NEGLIGIBLE * effect)
 
-
-def _best_step(ladder: Estimates) -> float:
-    """The longest step at which the plain difference is off by less than its rounding."""
-    slopes, steps = ladder.ladder.central()[0], ladder.ladder.steps[0]
-    rounding = ladder.ladder.level(ladder.noise)[0] / steps
-    fits = np.abs(slopes - ladder.value[0]) <= rounding + ladder.error[0]
-    fits &= np.isfinite(slopes)
-    return float(steps[fits].max()) if fits.any() else float(ladder.step[0])
+    def _is_still(self, k: int) -> bool:
+        """Whether f does not change as a tensor moves, as claimed."""
+        direction = draw(self._sizes, self._rng, [k])
+        slopes = self._line.pairs([direction], LONGEST, self._probers[0].noise)
+        largest = np.fmax(np.abs(slopes.analytic), np.abs(slopes.numeric))
+        return bool(largest[0] <= slopes.bar[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,15 +38,18 @@ def sizes_of(scale: Sequence[Floats]) -> tuple[Floats, ...]:
 
 
 def draw(
-    sizes: Sequence[Floats], rng: np.random.Generator, only: int | None = None
+    sizes: Sequence[Floats],
+    rng: np.random.Generator,
+    only: int | Collection[int] | None = None,
 ) -> tuple[Floats, ...]:
     """A Gaussian direction: standard normal numbers times the entries' sizes.
 
-    With `only`, 0 outside of that tensor.
+    With `only`, 0 outside of that tensor, or of those.
     """
+    moved = range(len(sizes)) if only is None else [only] if isinstance(only, int) else only
     direction = []
     for k, s in enumerate(sizes):
-        if only is not None and k != only:
+        if k not in moved:
             direction.append(np.zeros(len(s)))
             continue
         way = rng.standard_normal(len(s))
@@ -143,24 +146,26 @@ class Line:
             SIGMAS * level / (np.sqrt(2.0) * taken) + claims[:, 1],
         )
 
-    def ladder(self, direction: Direction, longest: float) -> Estimates:
-        """A whole ladder along a direction, with noise measured on it.
+    def ladder(self, direction: Direction, longest: float, noise: float | None = None) -> Estimates:
+        """A whole ladder along a direction, with noise measured on it unless it is given.
 
         Args:
             direction: the direction.
             longest: the scale of the ladder. Where that is short (kinks are near) noise is measured
                 on a wider one all the same: a table that is narrower than what numbers resolve
                 takes f's slope for noise.
+            noise: of f's values, where it is known.
         """
         unit = max(self.subject.spacing, default=EPS)
-        is_short = longest < TABLE and unit <= EPS
+        if noise is None and longest < TABLE and unit <= EPS:
+            noise = self.noise_along(direction)
         with np.errstate(all="ignore"):
             return estimate(
                 self._sampler(direction),
                 np.array([1.0]),
                 np.array([longest]),
                 value=np.array([self.value]),
-                noise=np.array([self.noise_along(direction)]) if is_short else None,
+                noise=None if noise is None else np.array([noise]),
                 unit=unit,
                 value_unit=self.subject.value_spacing,
             )

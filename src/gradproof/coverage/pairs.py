@@ -81,12 +81,8 @@ def settle_by_pairs(
         some = request.take(rest)
         settled[rest], moved = _weigh_pairs(some, before, after, numeric, rest)
         # Still shorter steps tell more where something is left behind at each.
-        go_on = np.flatnonzero(
-            ~settled[rest]
-            & np.isfinite(after.slope)
-            & after.settles(some, resolution)[1]
-            & (moved | after.is_bent(some))
-        )
+        tells = (moved | after.is_bent(some)) & after.settles(some, resolution)[1]
+        go_on = np.flatnonzero(~settled[rest] & np.isfinite(after.slope) & tells)
         rest, before = rest[go_on], after.take(go_on)
     return numeric, np.flatnonzero(~settled & ~blunt), np.flatnonzero(blunt)
 

@@ -3,7 +3,8 @@
 A wrong backward pass spoils what all layers below it get, so that most of the tensors that fail are
 only victims. Each part's own vector-Jacobian product is therefore compared with its own values,
 around the inputs that it has in f: whatever cotangent reaches it, wrong as it may be, is as good as
-any other for that. A part costs a pair of evaluations of its own, and one gradient.
+any other for that. A part that is linear costs a pair of evaluations of its own and one gradient,
+a curved one a few pairs on shorter and shorter steps.
 """
 
 from __future__ import annotations
@@ -115,6 +116,8 @@ def localise(
             wrong = [call for origin in origins for call in origin.calls]
             if any(_is_within(call, stage.name, stages) for call in wrong):
                 continue
+            if budget.exhausted is not None:
+                break
             here = position[stage.name]
             same = next((o for o in origins if _is_same_code(o.stage, stage)), None)
             found = _look(stage, judge if same is None else None, budget, rng)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,10 +126,10 @@ def look_at_claim(
         again = subject.claims(grad)
         near = [NEAR if unit <= EPS else max(NEAR, UNITS * unit) for unit in subject.spacing]
         way = [s * rng.choice([-n, n], size=s.shape) for n, s in zip(near, scale, strict=True)]
-        sides = [
-            [_claims_near(subject, grad, _beside(subject, sign * t, way)) for t in NEIGHBOURS]
-            for sign in (1.0, -1.0)
-        ]
+        scatter = [_Scatter(np.abs(g)) for g in gradient]
+        for sign in (1.0, -1.0):
+            points = (_beside(subject, sign * t, way) for t in NEIGHBOURS)
+            _add_side(scatter, (_claims_near(subject, grad, at) for at in points))
         calls = 2 + 2 * len(NEIGHBOURS)
         findings += _about_repeats(subject, gradient, again)
         jitter = [_jitter(a, b, eps) for a, b in zip(gradient, again, strict=True)]
@@ -138,9 +138,8 @@ def look_at_claim(
             moves = [np.abs(g * s).max(initial=0.0) for g, s in zip(gradient, scale, strict=True)]
             tiny = [NOTHING * np.fmax.reduce(moves) / s for s in scale]
         for k, (g, least) in enumerate(zip(gradient, tiny, strict=True)):
-            right, left = (np.array([there[k] for there in side]) for side in sides)
             most = MOST_ROUNDING if subject.spacing[k] <= EPS else np.inf
-            floor[k] = np.fmax(floor[k], _own_rounding(g, right, left, least, most))
+            floor[k] = np.fmax(floor[k], _own_rounding(g, scatter[k], least, most))
     for name, g in zip(subject.names, gradient, strict=True):
         bad = np.flatnonzero(~np.isfinite(g))
         if len(bad):
@@ -212,23 +211,51 @@ def _about_repeats(
     return findings
 
 
-def _own_rounding(
-    gradient: Floats, right: Floats, left: Floats, tiny: Floats, most: float
-) -> Floats:
-    """The claim's own rounding, from its second differences on each side of x, (points, entries).
+@dataclass
+class _Scatter:
+    """A tensor's claims beside x, as they come: there may be 10^8 entries, and ten claims.
 
-    Each side is taken by itself: at a kink right at x the gradient jumps between them, which is
-    no rounding. One formula serves a tensor, so an entry's relative rounding is at least the
-    tensor's median; scatter of more than `most`, relative, is no rounding either, unless it is
-    `tiny`: of a gradient that is nothing but rounding (that of attention's key bias, which has no
-    effect).
+    `largest` is the largest size of each entry, here and there; `square` the sum of its squared
+    second differences on each side of x, and `rows` how many they are.
+    """
+
+    largest: Floats
+    square: Floats | float = 0.0
+    rows: int = 0
+
+
+@np.errstate(all="ignore")
+def _add_side(scatter: Sequence[_Scatter], claims: Iterable[Sequence[Floats]]) -> None:
+    """Add the claims at `NEIGHBOURS` on one side of x.
+
+    Each side is taken by itself: at a kink right at x the gradient jumps between them, which is no
+    rounding.
     """
     weights = difference_weights(NEIGHBOURS, 2)
+    moves = [[np.zeros(len(s.largest)) for _ in weights] for s in scatter]
+    for there, column in zip(claims, weights.T, strict=True):
+        for one, rows, found in zip(there, moves, scatter, strict=True):
+            for row, weight in zip(rows, column, strict=True):
+                if weight != 0.0:
+                    row += weight * one
+            found.largest = np.maximum(found.largest, np.abs(one))
+    for found, rows in zip(scatter, moves, strict=True):
+        for row in rows:
+            found.square = found.square + np.square(row, out=row)
+        found.rows += len(rows)
+
+
+def _own_rounding(gradient: Floats, scatter: _Scatter, tiny: Floats, most: float) -> Floats:
+    """The claim's own rounding, from its second differences on each side of x.
+
+    One formula serves a tensor, so an entry's relative rounding is at least the tensor's median;
+    scatter of more than `most`, relative, is no rounding either, unless it is `tiny`: of a gradient
+    that is nothing but rounding (that of attention's key bias, which has no effect).
+    """
     with np.errstate(all="ignore"):
-        moves = np.concatenate([weights @ right, weights @ left])
-        sigma = np.sqrt(np.mean(np.square(moves), axis=0))
+        sigma = np.sqrt(scatter.square / scatter.rows)
         # At an optimum the claim itself is 0, but not its terms nor its neighbours.
-        size = np.fmax(np.abs(gradient), np.max(np.abs([*right, *left]), axis=0))
+        size = np.fmax(np.abs(gradient), scatter.largest)
         sigma = np.where((sigma <= most * size) | (sigma <= tiny), sigma, 0.0)
         relative = np.where(size > 0.0, sigma / size, np.nan)
     typical = float(np.nanmedian(relative)) if np.isfinite(relative).any() else 0.0

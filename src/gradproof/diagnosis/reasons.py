@@ -18,6 +18,7 @@ from gradproof.numerics.estimate import Status, code
 from gradproof.numerics.sampling import Floats
 from gradproof.report.model import Report
 from gradproof.subjects.base import Codes, Places, Subject
+from gradproof.verdict import at_kinks
 
 #: Explanations that are put to the test, and random directions that each has to stand.
 TRIED, DIRECTIONS = 4, 2
@@ -85,7 +86,7 @@ def _field(case: Case, name: str, entries: int, rng: np.random.Generator) -> Fie
     index, numeric = rows.flat_index, rows.numeric
     error = rows.error + rows.rounding
     # At a kink f has no one slope.
-    error = np.where(rows["verdict"] == "kink", np.inf, error)
+    error[at_kinks(rows)] = np.inf
     is_complete = report.tensors[name].located
     if not is_complete:
         more = drawn(index, len(case.gradient[k]), entries, rng)
@@ -147,9 +148,12 @@ def _would_pass(case: Case, field: Field, corrected: Floats, rng: np.random.Gene
         direction = draw(sizes, rng, only=k)
         if gaps(line, whole, direction, STEP, case.report.noise)[0] == 0.0:
             continue
+        ladder = line.ladder(direction, STEP)
         # Along a direction through kinks nothing can be refuted.
-        if line.ladder(direction, STEP).status[0] == code(Status.SMOOTH):
-            return False
+        if ladder.status[0] == code(Status.SMOOTH):
+            claimed, own = line.claimed(direction)
+            if not abs(claimed - ladder.value[0]) <= ladder.error[0] + own:
+                return False
     return True
 
 

@@ -34,20 +34,23 @@ def with_shared_kinks(report: Report, line: Line, scale: Sequence[Floats]) -> Re
     tensors, findings = dict(report.tensors), list(report.findings)
     for k, name in enumerate(line.subject.names):
         direction = [np.zeros(len(x)) for x in line.subject.point]
-        direction[k] += float(np.max(sizes_of(scale)[k], initial=0.0))
+        amount = float(np.max(sizes_of(scale)[k], initial=0.0))
+        direction[k] += amount
         whole = [Piece(k, 0, len(direction[k]))]
         if len(direction[k]) < 2 or gaps(line, whole, direction, STEP, report.noise)[0] == 0.0:
             continue
         ladder = line.ladder(direction, STEP)
         if ladder.status[0] != code(Status.SMOOTH):
             continue
-        analytic, numeric = line.claimed(direction)[0], float(ladder.value[0])
+        analytic = line.claimed(direction)[0] / amount
+        numeric, error = float(ladder.value[0]) / amount, float(ladder.error[0]) / amount
         message = (
             "entries that tie are acceptable one by one, but not together: moved all by the same "
-            f"amount, f changes by {numeric:.6g} where the claim says {analytic:.6g}; at a tie the "
-            "gradient belongs to one of the entries, or is shared, not given to each of them"
+            f"amount, f changes by {numeric:.6g} for each unit of it where the claim says "
+            f"{analytic:.6g}; at a tie the gradient belongs to one of the entries, or is shared, "
+            "not given to each of them"
         )
-        evidence = {"analytic": analytic, "numeric": numeric, "error": float(ladder.error[0])}
+        evidence = {"analytic": analytic, "numeric": numeric, "error": error}
         findings.append(Finding("kink-inconsistent", message, name, "bug", evidence))
         tensors[name] = replace(tensors[name], verdict="fail", reason=message)
     if len(findings) == len(report.findings):

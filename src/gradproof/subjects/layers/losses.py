@@ -128,9 +128,9 @@ class ObjectLoss(_Loss):
 
     _state: ClassVar[tuple[str, ...]] = ("layer", "arguments")
 
-    def __init__(self, layer: object, arguments: Sequence[object], where: str) -> None:
+    def __init__(self, layer: Any, arguments: Sequence[object], where: str) -> None:
         super().__init__(arguments, where, type(layer).__name__)
-        self.layer: Any = layer
+        self.layer = layer
         self._scores: Array = np.empty(0)
         self._has_memory = False
         run = getattr(layer, "forward", None)

@@ -37,9 +37,9 @@ class ObjectPart(Part):
 
     _state: ClassVar[tuple[str, ...]] = ("layer",)
 
-    def __init__(self, layer: object, where: str) -> None:
+    def __init__(self, layer: Any, where: str) -> None:
         super().__init__(where, type(layer).__name__)
-        self.layer: Any = layer
+        self.layer = layer
         self.slots: tuple[Slot, ...] = ()
         self.constants: tuple[Slot, ...] = ()
         run = getattr(layer, "forward", None)

@@ -92,8 +92,9 @@ class Place:
         return subject, self._claim
 
     def _run(self, point: Mapping[str, Any]) -> tuple[Part, Array]:
-        own = {label: np.array(lookup(point, label)) for label in self.own}
-        x = np.array(point[self.entry]) if self.takes_input else self.use.x.copy()
+        # The subject hands over copies.
+        own = {label: np.asarray(lookup(point, label)) for label in self.own}
+        x = np.asarray(point[self.entry]) if self.takes_input else self.use.x.copy()
         return self.use.again(own, x)
 
     def _forward(self, point: Mapping[str, Any]) -> Array:

@@ -24,6 +24,7 @@ from gradproof.diagnosis.patterns import explain as explaining
 from gradproof.diagnosis.patterns.explain import explain
 from gradproof.diagnosis.patterns.field import (
     INCOMING,
+    RETURNED,
     SECOND_CALL,
     Alternative,
     Field,
@@ -187,6 +188,14 @@ def _needed() -> dict[str, tuple[str, Callable[[], Field]]]:
         "match_factor_by_slice": ("factor", of(g, g * np.arange(1.5, 7.5)[:, None])),
         "match_term_by_slice": ("missing-term", of(g - g.mean(1)[:, None], g)),
         "match_two_terms_by_slice": ("missing-term", with_x(by_statistics, g)),
+        "match_product": (
+            "missing-term",
+            of(
+                x * (g - (g * x).sum(1)[:, None]),
+                g * x * (1.0 - x),
+                arrays={RETURNED: x, INCOMING: g},
+            ),
+        ),
         "match_misplaced": (
             "misplaced",
             of(g, g.ravel()[np.random.default_rng(0).permutation(48)].reshape(6, 8)),

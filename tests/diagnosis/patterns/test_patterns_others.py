@@ -168,9 +168,24 @@ def test_a_factor_rounded_on_the_way_is_precision(count: int | None) -> None:
 def test_sums_in_single_precision_are_precision() -> None:
     dy, x = normal(6, 2000), normal(2000, 8, seed=2)
     single = dy.astype(np.float32) @ x.astype(np.float32)
-    found = first(dy @ x, single)
+    found = first(dy @ x / 3.0, single.astype(float) / 3.0)
     assert found.kind == "precision"
     assert "of its largest entry" in found.message
+
+
+def test_a_product_in_half_precision_is_precision() -> None:
+    dy, x = normal(6, 20), normal(20, 8, seed=2)
+    half = (dy.astype(np.float16) @ x.astype(np.float16)).astype(np.float16)
+    found = first(dy @ x, half)
+    assert found.kind == "precision"
+    assert found.evidence["format"] == "float16"
+    assert "computed in float16" in found.message
+
+
+def test_round_numbers_are_not_called_half_precision() -> None:
+    right = linear()
+    right = right / np.abs(right).max()
+    assert first(right, np.round(right * 16.0) / 16.0).kind == "unexplained"
 
 
 def test_single_precision_is_not_seen_within_wider_bars() -> None:

@@ -38,6 +38,11 @@ def interleaved(x: Array) -> Array:
     return x.reshape(2, 3, 8).swapaxes(0, 1).reshape(x.shape)
 
 
+def heads_left_in_front(x: Array) -> Array:
+    """Axis 1 holds 2 heads of 3 features; heads and places are exchanged and not put back."""
+    return x.reshape(3, 2, 3, 6, 5).swapaxes(2, 3).reshape(x.shape)
+
+
 MISTAKES: list[tuple[str, str, Callable[[], Array], Mistake]] = [
     ("flipped-kernel", "flipped along axes 2 and 3", convolution, lambda g: g[:, :, ::-1, ::-1]),
     ("flipped-kernel", "reversed along axis 3", convolution, lambda g: g[..., ::-1]),
@@ -65,7 +70,8 @@ MISTAKES: list[tuple[str, str, Callable[[], Array], Mistake]] = [
         lambda g: g.transpose(1, 2, 0, 3).reshape(g.shape),
     ),
     ("permuted-axes", "turned by a quarter", lambda: linear(6, 6), lambda g: np.rot90(g)),
-    ("permuted-axes", "its halves along axis 0 interleaved", linear, interleaved),
+    ("transposed", "axis 0 split into", linear, interleaved),
+    ("transposed", "axis 1 split into 2 x 3", activation, heads_left_in_front),
     ("transposed", "inside each window of 2 x 2", activation, window_transposed),
     ("shifted", "+1 along axis 1, around", linear, lambda g: np.roll(g, 1, 1)),
     ("shifted", "-1 along axis 3, around", activation, lambda g: np.roll(g, -1, 3)),

@@ -7,6 +7,7 @@ import pytest
 from tests.diagnosis.patterns.fields import BARS, COUNTS, PARAMETER, field, first, linear, normal
 
 from gradproof.diagnosis.patterns.explain import explain
+from gradproof.diagnosis.patterns.field import INCOMING, RETURNED
 
 bars = pytest.mark.parametrize("bar", BARS)
 counts = pytest.mark.parametrize("count", COUNTS)
@@ -118,6 +119,17 @@ def test_the_statistics_of_a_normalisation_taken_for_constants_are_a_missing_ter
     found = first(right, scale * g, arrays={PARAMETER: x})
     assert found.kind == "missing-term"
     assert "a constant and a multiple of the parameter itself all along axis 0" in found.message
+
+
+def test_a_softmax_without_its_sum_is_a_missing_term() -> None:
+    dy = linear()
+    y = np.exp(WEIGHT) / np.exp(WEIGHT).sum(axis=1, keepdims=True)
+    right = y * (dy - (dy * y).sum(axis=1, keepdims=True))
+    found = first(right, dy * y * (1.0 - y), arrays={RETURNED: y, INCOMING: dy})
+    assert found.kind == "missing-term"
+    assert found.evidence["axes"] == (1,)
+    assert "what it returns times the incoming gradient" in found.message
+    assert found.corrected == pytest.approx(right.ravel())
 
 
 def test_one_factor_for_each_slice_is_a_factor_along_an_axis() -> None:

@@ -31,6 +31,7 @@ from gradproof.diagnosis.patterns.precision import match_precision
 from gradproof.diagnosis.patterns.scalar import match_factor, match_no_gradient, match_zero
 from gradproof.diagnosis.patterns.slices import (
     match_factor_by_slice,
+    match_product,
     match_term_by_slice,
     match_two_terms_by_slice,
 )
@@ -88,6 +89,7 @@ _FREE: tuple[Matcher, ...] = (
     match_factor_by_slice,
     match_term_by_slice,
     match_two_terms_by_slice,
+    match_product,
     match_misplaced,
     match_place,
 )

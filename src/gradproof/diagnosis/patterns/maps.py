@@ -13,6 +13,8 @@ from gradproof.diagnosis.patterns.wording import axes_of
 
 #: Up to how many axes all their orders are tried, and all subsets reversed.
 MOST_AXES = 5
+#: Ways to split an axis in two that are tried.
+MOST_SPLITS = 24
 
 Shape = tuple[int, ...]
 
@@ -48,7 +50,7 @@ def maps(shape: Shape) -> Iterator[Map]:
     yield from _laid_out(shape, axes)
     yield from _shifted(shape, axes)
     yield from _in_windows(shape, axes)
-    yield from _interleaved(shape, axes)
+    yield from _split(shape, axes)
 
 
 def _by_coordinates(
@@ -213,32 +215,39 @@ def _in_windows(shape: Shape, axes: Shape) -> Iterator[Map]:
             )
 
 
-def _interleaved(shape: Shape, axes: Shape) -> Iterator[Map]:
-    for a in axes:
-        n = shape[a]
-        if n % 2 or n < 4:
-            continue
+def _split(shape: Shape, axes: Shape) -> Iterator[Map]:
+    """An axis that is two in one, such as heads and their features, and one of them exchanged."""
+    splits = [(a, f) for a in axes for f in range(2, shape[a] // 2 + 1) if shape[a] % f == 0]
+    for axis, outer in splits[:MOST_SPLITS]:
+        inner = shape[axis] // outer
+        full = (*shape[:axis], outer, inner, *shape[axis + 1 :])
+        for a, b in combinations([k for k, n in enumerate(full) if n > 1], 2):
+            if not {a, b} & {axis, axis + 1}:
+                continue
+            order = list(range(len(full)))
+            order[a], order[b] = b, a
+            other = tuple(full[k] for k in order)
 
-        def merge(c: list[Codes], a: int = a, n: int = n) -> list[Codes]:
-            c[a] = c[a] // (n // 2) + 2 * (c[a] % (n // 2))
-            return c
+            def stored(
+                index: Codes, full: Shape = full, order: list[int] = order, other: Shape = other
+            ) -> Codes:
+                c = np.unravel_index(index, full)
+                return np.ravel_multi_index([c[k] for k in order], other)
 
-        def split(c: list[Codes], a: int = a, n: int = n) -> list[Codes]:
-            c[a] = c[a] // 2 + (c[a] % 2) * (n // 2)
-            return c
+            def read(
+                index: Codes, full: Shape = full, order: list[int] = order, other: Shape = other
+            ) -> Codes:
+                c = np.unravel_index(index, other)
+                return np.ravel_multi_index([c[k] for k in order], full)
 
-        yield Map(
-            "permuted-axes",
-            f"has its halves along axis {a} interleaved",
-            3.2,
-            _by_coordinates(shape, merge),
-        )
-        yield Map(
-            "permuted-axes",
-            f"has even and odd positions along axis {a} in two halves",
-            3.2,
-            _by_coordinates(shape, split),
-        )
+            for source in (stored, read) if other != full else (stored,):
+                yield Map(
+                    "transposed",
+                    f"has axis {axis} split into {outer} x {inner}, which makes it "
+                    f"{_of_shape(full)}, and then its axes {a} and {b} exchanged",
+                    3.2,
+                    source,
+                )
 
 
 def _orders(axes: Shape) -> Iterator[Shape]:

@@ -36,6 +36,8 @@ FORMATS = (
 FEWEST, MANY = 4, 8
 #: Errors of sums, in units of one rounding of the largest entry: a walk of 10^4 roundings.
 SUMS = 100.0
+#: The same where the claim's numbers are seen to be of the format, so that little else explains it.
+INSIDE = 16.0
 
 
 def match_precision(seen: Comparison) -> Iterator[Match]:
@@ -58,17 +60,24 @@ def match_precision(seen: Comparison) -> Iterator[Match]:
 
 
 def _cast(seen: Comparison, precision: Precision) -> tuple[str, float, float] | None:
-    """All numbers of the claim have few bits, and are off by no more than one rounding."""
+    """All numbers of the claim have few bits, and are off by what rounding explains."""
+    claim = seen.field.claim
+    if not np.all(_has_bits(claim, precision.bits)) or np.all(_has_bits(claim, precision.bits - 3)):
+        return None  # round numbers have few bits in any format
     relative = _relative(seen, np.abs(seen.numeric))
-    if not np.all(_has_bits(seen.field.claim, precision)):
-        return None
-    if not _is_rounding(relative, precision):
+    start = f"every number of the claim is one of {precision.name}, and off by"
+    if _is_rounding(relative, precision):
+        message = f"{start} no more than rounding to it: right to {precision.digits} digits"
+        return message, 2.2, float(relative.max())
+    largest = float(np.max(np.abs(seen.numeric)))
+    worst = float(_relative(seen, np.full_like(seen.numeric, largest)).max())
+    if worst > INSIDE * precision.rounding:
         return None
     message = (
-        f"every number of the claim is one of {precision.name}, and off by no more than rounding "
-        f"to it: right to {precision.digits} digits"
+        f"{start} {worst:.1e} of the largest at most: computed in {precision.name}, which rounds "
+        f"by {precision.rounding:.1e}"
     )
-    return message, 2.2, float(relative.max())
+    return message, 4.2, worst
 
 
 def _inside(seen: Comparison, precision: Precision) -> tuple[str, float, float] | None:
@@ -112,7 +121,8 @@ def _is_rounding(relative: Floats, precision: Precision) -> bool:
     return bool(relative.max() <= 1.01 * precision.rounding and 0.2 <= size <= 0.6)
 
 
-def _has_bits(values: Floats, precision: Precision) -> Bools:
+def _has_bits(values: Floats, bits: int) -> Bools:
+    """Whether values are numbers of so many significant bits."""
     mantissa, _ = np.frexp(values)
-    scaled = np.ldexp(mantissa, precision.bits)
+    scaled = np.ldexp(mantissa, bits)
     return np.asarray(scaled == np.round(scaled))

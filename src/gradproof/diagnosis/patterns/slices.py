@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradproof.diagnosis.patterns.comparison import Comparison
-from gradproof.diagnosis.patterns.field import Codes, Explanation, Match
+from gradproof.diagnosis.patterns.field import INCOMING, Codes, Explanation, Match
 from gradproof.diagnosis.patterns.minimax import fit_two
 from gradproof.diagnosis.patterns.names import is_enough
 from gradproof.diagnosis.patterns.wording import axes_of
@@ -72,6 +72,33 @@ def match_two_terms_by_slice(seen: Comparison) -> Iterator[Match]:
             if term is not None:
                 yield _as_term(seen, axes, term, f"a constant and a multiple of {name}", 2)
                 return
+
+
+def match_product(seen: Comparison) -> Iterator[Match]:
+    """The right gradient is a b - c a in each slice, of two known arrays: a softmax's.
+
+    There a is what it returns, b the incoming gradient, and c their inner product along an axis.
+    """
+    incoming = seen.arrays.get(INCOMING)
+    if incoming is None or not seen.wrong.any():
+        return
+    for name, array in seen.arrays.items():
+        product = array * incoming
+        for axes in _kept(seen.field.shape) if name != INCOMING else ():
+            found = _by_group(seen, axes, array[seen.index], product[seen.index])
+            if found is None or not is_enough(found[1]):
+                continue
+            right = product + array * _spread_out(seen, axes, found[0])
+            along = tuple(a for a, n in enumerate(seen.field.shape) if n > 1 and a not in axes)
+            message = (
+                f"the right gradient is {name} times {INCOMING}, less {name} times a number that is "
+                f"the same all along {axes_of(along)}, as of a softmax (on {seen.counts}): in the "
+                "claim that number, a sum, is missing or wrong"
+            )
+            evidence = {"axes": along, "array": name, "fitted": len(found[0])}
+            corrected = right if np.isfinite(right).all() else None
+            yield Match(6.5, Explanation("missing-term", message, evidence, corrected))
+            return
 
 
 def _as_term(seen: Comparison, axes: tuple[int, ...], term: Floats, what: str, each: int) -> Match:

@@ -164,14 +164,14 @@ def plot(grown: Sequence[Grown], path: Path) -> None:
 
     style: Any = {"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 10}
     with mpl.rc_context(style):
-        figure = Figure(figsize=(9.0, 3.8), layout="constrained")
+        figure = Figure(figsize=(9.0, 4.0), layout="constrained")
         left, right = figure.subplots(1, 2)
         for axes, quantity in ((left, "evaluations"), (right, "seconds")):
             _lines(axes, grown, quantity)
         left.set_ylabel("evaluations of f")
         right.set_ylabel("processor seconds")
         figure.legend(
-            *left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+            *left.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False
         )
         # Without the date the same numbers give the same file.
         figure.savefig(path, metadata={"Date": None})

@@ -151,20 +151,20 @@ def test_more_confidence_takes_more_probes() -> None:
 
 
 def deep(t: Any) -> Any:
-    """`near` moves across kinks, and f changes ten thousand times as much with it as with others.
+    """`near` moves across kinks, and f changes a million times as much with it as with others.
 
     Kinks lie 1e-5 to 1e-3 from the point, on both sides.
     """
     kinks = np.linspace(1e-5, 1e-3, len(NEAR)) * np.where(np.arange(len(NEAR)) % 2, 1.0, -1.0)
     bent = np.sum(np.abs(t["near"] - NEAR - kinks))
-    return 10.0 * bent + 1e-3 * sum(np.sum(np.sin(t[name])) for name in ("a.x", "a.y", "b.x"))
+    return 100.0 * bent + 1e-4 * sum(np.sum(np.sin(t[name])) for name in ("a.x", "a.y", "b.x"))
 
 
 NEAR = np.linspace(0.5, 1.5, 50)
 DEEP = {"near": NEAR, "a.x": X[:100], "a.y": X[100:200], "b.x": X[200:]}
 DEEP_GRADIENT = [
-    10.0 * np.where(np.arange(50) % 2, -1.0, 1.0),
-    *(1e-3 * np.cos(DEEP[name]) for name in ("a.x", "a.y", "b.x")),
+    100.0 * np.where(np.arange(50) % 2, -1.0, 1.0),
+    *(1e-4 * np.cos(DEEP[name]) for name in ("a.x", "a.y", "b.x")),
 ]
 
 
@@ -172,7 +172,7 @@ def test_tensors_beside_one_that_keeps_the_step_short_are_seen_as_well() -> None
     found, subject = certificate(deep, DEEP, DEEP_GRADIENT)
     assert found.contradiction is None
     assert found.limit.max() < 1e-5
-    assert subject.evaluations <= 100 + 2 * len(DEEP)
+    assert subject.evaluations <= 125
 
 
 @pytest.mark.parametrize("k", range(4))

@@ -64,9 +64,10 @@ def reason(case: Case, name: str, entries: int, rng: np.random.Generator) -> Exp
     """
     field = _field(case, name, entries, rng)
     found = _accepted(case, field, explain(field), rng)
-    if found.kind != "unexplained":
-        return found
-    if len(case.subject.names) > TENSORS:
+    fitted = found.evidence.get("fitted", 0)
+    # What took several numbers to describe may have a simpler cause.
+    is_clear = found.kind != "unexplained" and not (isinstance(fitted, int) and fitted > 1)
+    if is_clear or len(case.subject.names) > TENSORS:
         return found
     few = _first(field, ELSEWHERE)
     k = case.subject.names.index(name)

@@ -34,7 +34,8 @@ RIGHT_ONES = 2000
 class Line(NamedTuple):
     """The numbers q for which numeric = q u + v within all bars, from `low` to `high`.
 
-    `digits` speak for it, those of the entry that would fix q best left out; of `moved` entries.
+    `all_digits` speak for it if q was known before; `digits` if it had to be found, which takes
+    those of one entry.
     """
 
     low: float
@@ -46,6 +47,11 @@ class Line(NamedTuple):
     def middle(self) -> float:
         """The best value of q."""
         return 0.5 * (self.low + self.high)
+
+    @property
+    def inverse(self) -> Line:
+        """The line of 1 / q, of one sign."""
+        return self._replace(low=1.0 / self.high, high=1.0 / self.low)
 
     def holds(self, q: float) -> bool:
         """Whether q is among the numbers."""
@@ -155,6 +161,11 @@ class Comparison:
             return None
         digits = self.digits
         return Line(low, high, float(digits.sum() - digits.max()), float(digits.sum()))
+
+    def slope(self, u: Floats, v: Floats | float = 0.0) -> Line | None:
+        """The same if all of them have one sign; None as well if q may be 0."""
+        line = self.line(u, v)
+        return line if line is not None and line.low * line.high > 0.0 else None
 
 
 def compare(field: Field, lengths: Mapping[str, float]) -> Comparison:

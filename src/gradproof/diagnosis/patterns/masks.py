@@ -63,11 +63,11 @@ def match_masked(seen: Comparison) -> Iterator[Match]:
         if np.any((np.abs(few.numeric) > few.error) & ~there):
             continue
         for name, base in bases.items():
-            line = few.line(base[few.index] * there)
-            if line is None or line.low * line.high <= 0.0:
+            line = few.slope(base[few.index] * there)
+            if line is None:
                 continue
-            line = seen.line(base[seen.index] * mask.inside[seen.index])
-            if line is not None and line.low * line.high > 0.0:
+            line = seen.slope(base[seen.index] * mask.inside[seen.index])
+            if line is not None:
                 yield from _as_masked(seen, mask, name, base, line, masks)
 
 
@@ -127,8 +127,8 @@ def _inside(seen: Comparison, mask: _Mask, part: Comparison, digits: float) -> I
         yield Match(mask.cost, Explanation("mask", message, evidence, corrected))
         return
     for name, base in {"the claim": seen.field.claim, **seen.arrays}.items():
-        line = part.line(base[part.index])
-        if line is None or line.low * line.high <= 0.0:
+        line = part.slope(base[part.index])
+        if line is None:
             continue
         ratio, error, meaning = named_ratio(seen, line)
         is_known = ratio == 1.0 or bool(meaning)

@@ -62,8 +62,8 @@ def _fit(seen: Comparison, mix_up: Map) -> tuple[Line | None, Bools] | None:
         return None, is_there
     if not is_there.all() or mix_up.kind == "shifted" or seen.line(seen.claim) is not None:
         return None
-    line = seen.line(values)
-    return None if line is None or line.low * line.high <= 0.0 else (line, is_there)
+    line = seen.slope(values)
+    return None if line is None else (line, is_there)
 
 
 def _explained(
@@ -90,8 +90,7 @@ def _explained(
     if np.count_nonzero(seen.wrong) <= FEWEST or not is_enough(digits - largest):
         return
     ratio, error = ratio_of(line)
-    inverse = Line(1.0 / line.high, 1.0 / line.low, line.digits, line.all_digits)
-    named = match(inverse, seen.field.constants, seen.lengths)
+    named = match(line.inverse, seen.field.constants, seen.lengths)
     if line.holds(-1.0):
         value, cost, meaning = -1.0, 1.0, ": the sign is wrong as well"
     elif named is not None:

@@ -48,8 +48,8 @@ def match_no_gradient(seen: Comparison) -> Iterator[Match]:
 
 def match_factor(seen: Comparison) -> Iterator[Match]:
     """The claim is the right gradient times one number that is not 1."""
-    line = seen.line(seen.claim)
-    if line is None or line.low * line.high <= 0.0 or not seen.is_shown:
+    line = seen.slope(seen.claim)
+    if line is None or not seen.is_shown:
         return
     ratio, error = ratio_of(line)
     evidence: dict[str, object] = {
@@ -66,8 +66,7 @@ def match_factor(seen: Comparison) -> Iterator[Match]:
         )
         yield Match(1.0, Explanation("sign-flip", message, evidence, -seen.field.claim))
         return
-    inverse = Line(1.0 / line.high, 1.0 / line.low, line.digits, line.all_digits)
-    named = match(inverse, seen.field.constants, seen.lengths)
+    named = match(line.inverse, seen.field.constants, seen.lengths)
     if named is not None and is_enough(digits_of_name(line, named)):
         value = np.copysign(named.value, ratio)
         meaning = _meaning(value, named.name)

@@ -91,9 +91,9 @@ def match_product(seen: Comparison) -> Iterator[Match]:
             right = product + array * _spread_out(seen, axes, found[0])
             along = tuple(a for a, n in enumerate(seen.field.shape) if n > 1 and a not in axes)
             message = (
-                f"the right gradient is {name} times {INCOMING}, less {name} times a number that is "
-                f"the same all along {axes_of(along)}, as of a softmax (on {seen.counts}): in the "
-                "claim that number, a sum, is missing or wrong"
+                f"the right gradient is {name} times {INCOMING}, less {name} times a number "
+                f"that is the same all along {axes_of(along)}, as of a softmax (on {seen.counts}): "
+                "in the claim that number, a sum, is missing or wrong"
             )
             evidence = {"axes": along, "array": name, "fitted": len(found[0])}
             corrected = right if np.isfinite(right).all() else None

@@ -79,8 +79,8 @@ def _one_is_zero(seen: Comparison) -> Iterator[Match]:
         yield Match(6.0, Explanation("mask", message, evidence, None))
         return
     few = only(seen, rest)
-    line = few.line(few.claim)
-    if line is None or line.low * line.high <= 0.0 or no_claim.any():
+    line = few.slope(few.claim)
+    if line is None or no_claim.any():
         return
     if not is_enough(line.digits):
         return
@@ -99,8 +99,8 @@ def _right_or_scaled(seen: Comparison) -> Iterator[Match]:
     few = only(seen, seen.wrong)
     if not seen.right.any() or np.count_nonzero(few.is_new) < 3:
         return
-    line = few.line(few.claim)
-    if line is None or line.low * line.high <= 0.0 or not is_enough(line.digits):
+    line = few.slope(few.claim)
+    if line is None or not is_enough(line.digits):
         return
     ratio, error, meaning = named_ratio(seen, line)
     count = len(few.index)
@@ -119,8 +119,7 @@ def named_ratio(seen: Comparison, line: Line) -> tuple[float, float, str]:
         return 1.0, error, ""
     if line.holds(-1.0):
         return -1.0, error, ": the sign is wrong"
-    inverse = Line(1.0 / line.high, 1.0 / line.low, line.digits, line.all_digits)
-    named = match(inverse, seen.field.constants, {})  # of some entries: lengths mean nothing
+    named = match(line.inverse, seen.field.constants, {})  # of some entries: lengths mean nothing
     if named is None:
         return ratio, error, ""
     value = float(np.copysign(named.value, ratio))

@@ -20,8 +20,8 @@ def match_term(seen: Comparison) -> Iterator[Match]:
     if np.count_nonzero(seen.wrong & seen.is_new) < 2:
         return
     for name, array in seen.arrays.items():
-        line = seen.line(-array[seen.index], seen.claim)
-        if line is None or line.low * line.high <= 0.0:
+        line = seen.slope(-array[seen.index], seen.claim)
+        if line is None:
             continue
         found = _coefficient(seen, line)
         if found is None:
@@ -56,8 +56,8 @@ def match_array_factor(seen: Comparison) -> Iterator[Match]:
             ("times", np.where(there == 0.0, np.nan, seen.claim / there)),
             ("over", seen.claim * there),
         ):
-            line = None if np.isnan(u).any() else seen.line(u)
-            if line is None or line.low * line.high <= 0.0 or not is_enough(line.digits):
+            line = None if np.isnan(u).any() else seen.slope(u)
+            if line is None or not is_enough(line.digits):
                 continue
             ratio, error = ratio_of(line)
             is_one = line.holds(1.0)
@@ -96,8 +96,7 @@ def match_factor_of_one_term(seen: Comparison) -> Iterator[Match]:
             continue
         q_line = Line(q - error, q + error, digits, digits)
         ratio, ratio_error = ratio_of(q_line)
-        inverse_line = Line(ratio - ratio_error, ratio + ratio_error, digits, digits)
-        named = match(inverse_line, seen.field.constants, seen.lengths)
+        named = match(q_line.inverse, seen.field.constants, seen.lengths)
         meaning = f": {named.value:.6g} is {named.name}" if named and named.name else ""
         message = (
             f"but for a term proportional to {name}, the claim is {number(ratio, ratio_error)} "

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench.diagnosis_cases_jax import ruled
 from bench.diagnosis_cases_numpy import Affine, AffineTransposed, normal
+from bench.diagnosis_jax_networks import ruled
 from bench.diagnosis_torch_functions import Layer, Linear, bent
 from torch import nn
 

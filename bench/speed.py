@@ -65,12 +65,12 @@ def takes(measured: Mapping[str, Measured]) -> Rows:
 
 
 def ratio(slower: Measured, faster: Measured) -> float:
-    """How many times faster by the wall's clock and the processor's, whichever is less.
+    """How many times less the second took of the processor.
 
-    On a machine that others keep busy the first is a matter of luck; on a quiet one, with one
-    thread, they are the same.
+    With one thread on a quiet machine that is the ratio of the seconds too; on one that others
+    keep busy those are a matter of luck.
     """
-    return min(slower.seconds / faster.seconds, slower.cpu / faster.cpu)
+    return slower.cpu / faster.cpu
 
 
 def ratios(measured: Mapping[str, Measured]) -> list[str]:

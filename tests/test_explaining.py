@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bench import diagnosis_cases_jax as of_jax
 from bench import diagnosis_cases_numpy as by_hand
+from bench import diagnosis_jax_networks as of_jax
 from bench import diagnosis_torch_functions as functions
 from bench.diagnosis_case import accused, bug_findings, is_cause
 from bench.diagnosis_torch_functions import Layer, bent, normal
@@ -87,15 +87,57 @@ def test_nan_is_traced_to_the_layer_that_makes_it() -> None:
     assert is_cause(bug_findings(report)[0])
 
 
-def test_a_tie_is_found_where_the_point_lies_on_kinks() -> None:
-    """Directions have no slope there; single entries and common moves have."""
-    report = of_jax.pooled(
-        of_jax.ruled(
-            of_jax.row_maximum,
-            lambda _, g, args: (g[..., None] * (args[0] == args[0].max(-1, keepdims=True)),),
-        )
-    )
+class Scaled:
+    """Rows times a weight each: entries of a row that tie go on to do so."""
+
+    def __init__(self) -> None:
+        self.w = np.array([1.1, -0.7, 0.4])
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return self.w[:, None] * x
+
+    def backward(self, dy: Any) -> Any:
+        self.dw = (dy * self.x).sum(1)
+        return self.w[:, None] * dy
+
+
+class Largest:
+    """Of each row; whether a tie has one winner or many is up to the backward pass."""
+
+    def __init__(self, *, every: bool) -> None:
+        self.every = every
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x.max(1)
+
+    def backward(self, dy: Any) -> Any:
+        wins = self.x == self.x.max(1, keepdims=True)
+        if not self.every:
+            wins &= np.cumsum(wins, 1) == 1
+        return dy[:, None] * wins
+
+
+@pytest.mark.parametrize("every", [True, False])
+@pytest.mark.parametrize("length", [4, 400])
+def test_ties_are_judged_where_no_direction_has_a_slope(every: bool, length: int) -> None:
+    """Every random direction breaks them; single entries and common moves do not."""
+    x = np.random.default_rng(0).uniform(-0.5, 0.5, size=(3, length))
+    x[:, ::3] = [[0.9], [-0.9], [0.9]]
+    layers = {"scaled": Scaled(), "largest": Largest(every=every)}
+    report = gradproof.check_layers(layers, x, lambda y: (np.sum(np.sin(y)), np.cos(y)))
+    assert report.verdict == ("fail" if every else "pass")
+    assert said(report) == ({"largest": "kink-inconsistent"} if every else {})
+
+
+def test_a_tie_spoils_the_layers_before_it() -> None:
+    def every_tie(_: Any, g: Any, args: Any) -> Any:
+        return (g[..., None] * (args[0] == args[0].max(-1, keepdims=True)),)
+
+    report = of_jax.pooled(of_jax.ruled(of_jax.row_maximum, every_tie))
     assert said(report) == {"row_maximum": "kink-inconsistent"}
+    assert causes(report)[0].evidence["victims"] == ("x",)
 
 
 # -- two errors --------------------------------------------------------------------------------
@@ -235,8 +277,15 @@ def _layers(evaluations: int) -> Report:
 
 
 def test_a_budget_that_ran_out_is_told() -> None:
-    report = _layers(150)
-    assert any(finding.kind == "budget" for finding in report.findings)
+    (finding,) = [f for f in _layers(150).findings if f.kind == "budget"]
+    assert "max_evaluations=150" in finding.message
+
+
+def test_a_budget_that_sufficed_for_the_verdict_but_not_for_its_causes_is_told() -> None:
+    report = _layers(500)
+    assert report.verdict == "fail"
+    (finding,) = [f for f in report.findings if f.kind == "budget"]
+    assert "all that the verdict rests on" in finding.message
 
 
 @pytest.mark.parametrize("evaluations", [60, 120, 240, 360])

@@ -98,7 +98,7 @@ def test_what_falls_short_is_printed_and_ends_with_1(
     good = {**measured, "slow": replace(slow, seconds=1000 * full.seconds, cpu=1000 * full.cpu)}
     seen = [Missed("one", True, True, True, True, 300)]
     assert not speed._broken(good, seen, 1.0)
-    bad = {**good, "full": replace(full, bars=full.bars - 2, seconds=full.seconds * 100)}
+    bad = {**good, "full": replace(full, bars=full.bars - 2, cpu=full.cpu * 100)}
     assert speed._broken(bad, [replace(seen[0], probe=False)], 1.0)
     printed = capsys.readouterr().out
     assert "not seen: one" in printed

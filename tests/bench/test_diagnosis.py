@@ -147,7 +147,7 @@ def said_of(name: str) -> Diagnosis:
     return diagnose(next(bug for bug in QUICK if named(bug) == name))
 
 
-@pytest.mark.parametrize("name", map(named, QUICK))
+@pytest.mark.parametrize("name", [named(bug) for bug in QUICK])
 def test_the_culprit_is_named_first_and_nobody_else(name: str) -> None:
     found = said_of(name)
     assert found.is_first, found.message

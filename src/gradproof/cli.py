@@ -105,8 +105,8 @@ def _list_plants(context: click.Context, parameter: click.Parameter, wanted: boo
     type=click.Choice(["full", "sample", "probe"]),
     default="full",
     show_default=True,
-    help="Check every weight, some drawn at random from every tensor, or all of them together along "
-    "a few random directions (which is gradproof's own default).",
+    help="Check every weight, some drawn at random from every tensor, or all of them together "
+    "along a few random directions (which is gradproof's own default).",
 )
 @click.option(
     "--samples",

@@ -209,7 +209,7 @@ def _case(one: Examined, known: Mapping[str, object]) -> Case:
     numbers = {what: float(n) for what, n in known.items() if isinstance(n, Real)}
     arrays = {what: subject.claims(g) for what, g in known.items() if what not in numbers}
     constants = {**subject.constants, **numbers}
-    if any(finding.kind == "gradient-changes" for finding in one.report.findings):
+    if any(f.kind in ("accumulated", "gradient-changes") for f in one.report.findings):
         arrays[SECOND_CALL] = subject.claims(one.grad)
     return Case(subject, claim.gradient, claim.rounding, one.report, arrays, constants)
 

@@ -68,7 +68,7 @@ def test_directions_through_kinks_give_no_limit_and_no_contradiction() -> None:
     assert found.contradiction is None
     assert found.limit[0] == math.inf
     # Half of the probes suffice to see that.
-    assert len([p for p in found.probes if p.tensor is None]) == 4
+    assert len([p for p in found.probes if p.tensors is None]) == 4
 
 
 def test_a_tensor_that_others_hide_gets_probes_of_its_own() -> None:
@@ -80,7 +80,7 @@ def test_a_tensor_that_others_hide_gets_probes_of_its_own() -> None:
     right = [1e6 * np.cos(X), 1e-4 * np.cos(X[:20])]
     found, _ = certificate(f, x, right)
     assert found.contradiction is None
-    assert any(p.tensor == 1 for p in found.probes)
+    assert any(p.tensors == (1,) for p in found.probes)
     assert found.limit[1] < 1e-2
     wrong = [right[0], 1.3 * right[1]]
     assert certificate(f, x, wrong)[0].contradiction is not None

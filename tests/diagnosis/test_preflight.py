@@ -219,8 +219,8 @@ def test_a_gradient_added_to_the_last_one_is_found_out() -> None:
         return total
 
     (finding,) = claim(grad).findings
-    assert finding.kind == "gradient-changes"
-    assert finding.severity == "warning"
+    assert finding.kind == "accumulated"
+    assert finding.severity == "bug"
     assert finding.evidence["ratio"] == pytest.approx(2.0)
     assert "added to what an earlier call left" in finding.message
 

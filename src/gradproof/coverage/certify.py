@@ -143,7 +143,7 @@ class _Work:
             if self._is_small(k) and self._is_still(k):
                 continue
             start = Start(self._step_for(self._shares[[k]]), self._noise_of([k]))
-            own = Prober(self._line, self._sizes, [k], self._rng, start=start, tensor=k)
+            own = Prober(self._line, self._sizes, [k], self._rng, start=start, is_part=True)
             self._goes_on(own, probes_for(self._alpha))
             self._judge(own, [k], np.ones(len(self._sizes)), 0.25 * self._alpha)
 
@@ -223,7 +223,8 @@ class _Work:
             moves = self._shares[tensors] * factors[tensors]
             sizes = [s if f == 1.0 else f * s for f, s in zip(factors, self._sizes, strict=True)]
             start = Start(self._step_for(moves), noise, is_reduced=True)
-            prober = Prober(self._line, sizes, tensors, self._rng, start=start)
+            is_part = node is not whole
+            prober = Prober(self._line, sizes, tensors, self._rng, start=start, is_part=is_part)
             if not self._goes_on(prober, 1):
                 break
             attainable = constant * pair_bar(noise, LONGEST) <= goal * self._shares[tensors]

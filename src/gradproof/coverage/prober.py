@@ -39,14 +39,15 @@ OTHER_STEPS = 0.61
 class Probe:
     """One direction: claim, difference, and by how much they may differ; infinite: it says nothing.
 
-    `step` is the one at which they were compared, `tensor` the one that it was confined to.
+    `step` is the one at which they were compared, `tensors` those that it was confined
+    to, None for all.
     """
 
     analytic: float
     numeric: float
     bar: float
     step: float
-    tensor: int | None
+    tensors: tuple[int, ...] | None
 
     @property
     def agrees(self) -> bool:
@@ -82,7 +83,7 @@ class Prober:
         tensors: that are moved.
         rng: for the directions.
         start: what is known; by default the first probe finds it out on a ladder.
-        tensor: what to say in `Probe.tensor`.
+        is_part: whether that is less than all that is to be certified.
     """
 
     def __init__(
@@ -93,14 +94,14 @@ class Prober:
         rng: np.random.Generator,
         *,
         start: Start | None = None,
-        tensor: int | None = None,
+        is_part: bool = False,
     ) -> None:
         self.probes: list[Probe] = []
         self.noise = line.jitter if start is None else start.noise
         self.reach = LONGEST
         self.variation = 0.0
         self._line, self._sizes, self._tensors, self._rng = line, sizes, tensors, rng
-        self._start, self._tensor = start, tensor
+        self._start, self._part = start, tuple(tensors) if is_part else None
         self._steps: list[float] = []
 
     @property
@@ -208,7 +209,7 @@ class Prober:
     def _judged(self, analytic: float, numeric: float, bar: float, step: float) -> Probe:
         if not np.isfinite(analytic):
             bar = 0.0  # a claim that is no number is wrong whatever the slope
-        return Probe(float(analytic), float(numeric), float(bar), float(step), self._tensor)
+        return Probe(float(analytic), float(numeric), float(bar), float(step), self._part)
 
 
 def _variation(ladder: Estimates) -> float:

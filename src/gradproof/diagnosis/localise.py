@@ -112,7 +112,8 @@ def localise(
     for level in _levels(stages):
         if origins and not unexplained(failing, origins, stages):
             break
-        for stage in level:
+        # Backwards: what lies nearest to f's value spoils the rest.
+        for stage in reversed(level):
             wrong = [call for origin in origins for call in origin.calls]
             if any(_is_within(call, stage.name, stages) for call in wrong):
                 continue

@@ -204,10 +204,14 @@ def _about_repeats(
         known = np.abs(a) > 1e-6 * size
         ratio = float(np.median(b[known] / a[known])) if known.any() else float("nan")
         message = f"two calls of grad at the same point differ (second / first = {ratio:.6g})"
-        if abs(ratio - 2.0) < 1e-6:
-            message += ": the gradient is added to what an earlier call left; set it to zero first"
         evidence = {"ratio": ratio, "largest difference": largest}
-        findings.append(Finding("gradient-changes", message, name, "warning", evidence))
+        kind: str = "gradient-changes"
+        severity: Severity = "warning"
+        if ratio > 1.5 and np.all(np.abs(b - round(ratio) * a) <= 1e-6 * size):
+            # Whatever the first call was, the next ones are wrong.
+            kind, severity = "accumulated", "bug"
+            message += ": the gradient is added to what an earlier call left; set it to zero first"
+        findings.append(Finding(kind, message, name, severity, evidence))
     return findings
 
 

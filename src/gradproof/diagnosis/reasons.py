@@ -86,8 +86,8 @@ def _field(case: Case, name: str, entries: int, rng: np.random.Generator) -> Fie
     rows = report.entries.filter(tensor=name)
     index, numeric = rows.flat_index, rows.numeric
     error = rows.error + rows.rounding
-    # At a kink f has no one slope.
-    error[at_kinks(rows)] = np.inf
+    # At a kink f has no one slope, and what was not resolved may be a slope from afar.
+    error[at_kinks(rows) | (rows["verdict"] == "unresolved")] = np.inf
     is_complete = report.tensors[name].located
     if not is_complete:
         more = drawn(index, len(case.gradient[k]), entries, rng)

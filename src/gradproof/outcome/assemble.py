@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gradproof.coverage.kinks import ENTRIES, slopes_beside, try_together
+from gradproof.coverage.kinks import ENTRIES, JointTest, slopes_beside, try_together
 from gradproof.diagnosis import advice
 from gradproof.diagnosis.preflight import Value
 from gradproof.diagnosis.units import about_units
@@ -22,7 +22,7 @@ from gradproof.outcome.trial import Settings, Trial
 from gradproof.report import build
 from gradproof.report.entries import VERDICTS, Entries
 from gradproof.report.model import Customary, Finding, Report, TensorReport
-from gradproof.subjects.base import Subject
+from gradproof.subjects.base import Codes, Subject
 from gradproof.verdict import (
     BESIDE,
     IMPRECISE,
@@ -137,20 +137,22 @@ def _test_kinks(trial: Trial, judgement: Judgement, rng: np.random.Generator) ->
     # One entry by itself has been tested already; two make a gradient.
     if len(at) < 2:
         return []
-    request, numeric = trial.request, trial.numeric
-    result = try_together(
-        trial.subject,
-        trial.places[at],
-        request.claim[at],
-        numeric.value[at],
-        numeric.half_jump[at],
-        request.scale[at],
-        trial.noise,
-        rng,
-        beside,
-    )
+    result = _together(trial, at, rng, beside)
     if result.fits:
         return []
+    tensors = trial.places.tensor[at]
+    own = {k: np.flatnonzero(tensors == k) for k in np.unique(tensors).tolist()}
+    alone = {
+        k: found
+        for k, rows in own.items()
+        if len(own) > 1
+        and len(rows) > 1
+        and not (found := _together(trial, at[rows], rng, beside[:, rows])).fits
+    }
+    if alone:
+        # The others need not be wrong for those that are.
+        at = np.concatenate([at[own[k]] for k in alone])
+        result = next(iter(alone.values()))
     judgement.verdict[at] = VERDICTS.index("mismatch")
     judgement.reason[at] = JOINTLY_WRONG
     message = (
@@ -167,6 +169,21 @@ def _test_kinks(trial: Trial, judgement: Judgement, rng: np.random.Generator) ->
         "tensors": tuple(names),
     }
     return [Finding("kink-inconsistent", message, names[0], "bug", evidence)]
+
+
+def _together(trial: Trial, at: Codes, rng: np.random.Generator, beside: Floats) -> JointTest:
+    request, numeric = trial.request, trial.numeric
+    return try_together(
+        trial.subject,
+        trial.places[at],
+        request.claim[at],
+        numeric.value[at],
+        numeric.half_jump[at],
+        request.scale[at],
+        trial.noise,
+        rng,
+        beside,
+    )
 
 
 def _look_beside(trial: Trial, judgement: Judgement, rng: np.random.Generator) -> Floats:

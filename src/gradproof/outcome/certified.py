@@ -61,7 +61,7 @@ def with_certificate(
                 p.numeric,
                 p.bar,
                 p.step,
-                None if p.tensor is None else list(tensors)[p.tensor],
+                None if p.tensors is None else tuple(list(tensors)[k] for k in p.tensors),
             )
             for p in certificate.probes
         ),
@@ -89,8 +89,10 @@ def _tensor(
     verdict, reason = _judged(tensor, certificate, k, is_dense, settings, is_cut_short)
     if verdict == "fail" and not is_dense:
         reason = f"{located}: {reason.partition(': ')[2]}"
-    located = tensor.located or (not is_dense and certificate.contradiction is None)
-    return replace(tensor, verdict=verdict, reason=reason, detection_limit=limit, located=located)
+    is_located = tensor.located or (not is_dense and certificate.contradiction is None)
+    return replace(
+        tensor, verdict=verdict, reason=reason, detection_limit=limit, located=is_located
+    )
 
 
 def _judged(
@@ -129,7 +131,7 @@ def _judged(
     if certificate.contradiction is not None:
         return "inconclusive", "the gradient as a whole is wrong, and this part was not cleared"
     if is_cut_short:
-        known = sum(np.isfinite(p.bar) for p in certificate.probes if p.tensor in (None, k))
+        known = sum(np.isfinite(p.bar) for p in certificate.probes if k in (p.tensors or (k,)))
         return "inconclusive", (
             f"not evaluated: the budget ran out after {known} random directions, which agree"
         )
@@ -178,7 +180,7 @@ def _about_contradiction(
 def _certified(
     certificate: Certificate, tensors: dict[str, TensorReport], settings: Settings
 ) -> str:
-    together = [p for p in certificate.probes if p.tensor is None and np.isfinite(p.bar)]
+    together = [p for p in certificate.probes if p.tensors is None and np.isfinite(p.bar)]
     seen = [
         t.detection_limit
         for k, t in enumerate(tensors.values())

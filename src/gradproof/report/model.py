@@ -99,14 +99,14 @@ class ProbeRow:
     """One random direction: slope as claimed and as found, and by how much they may differ.
 
     `error` is infinite where f has no slope along it; `step` the one they were compared at;
-    `tensor` the one that the direction was confined to, None for all.
+    `tensors` those that the direction was confined to, None for all.
     """
 
     analytic: float
     numeric: float
     error: float
     step: float
-    tensor: str | None
+    tensors: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def directions(report: Report, page: Page) -> Iterator[RenderableType]:
         says = "no" if _disagrees(probe) else "yes" if math.isfinite(probe.error) else "-"
         rows.append(
             [
-                page.name(probe.tensor) if probe.tensor else Text("all"),
+                _over(probe, page),
                 Text(f"{analytic}\n{numeric} {page.plus_minus} {number(probe.error)}"),
                 Text(number(probe.analytic - probe.numeric)),
                 Text(says, "bold red" if says == "no" else ""),
@@ -83,6 +83,16 @@ def directions(report: Report, page: Page) -> Iterator[RenderableType]:
         )
     yield from lay_out(page, columns, rows)
     yield from left_out(len(report.probes) - len(shown), "directions are")
+
+
+def _over(probe: ProbeRow, page: Page) -> Text:
+    """What was moved: a tensor, or some from one to another in the order of f's names."""
+    if probe.tensors is None:
+        return Text("all")
+    name = page.name(probe.tensors[0])
+    if len(probe.tensors) > 1:
+        name.append(" to ").append_text(page.name(probe.tensors[-1]))
+    return name
 
 
 def _disagrees(probe: ProbeRow) -> bool:

@@ -31,8 +31,6 @@ STEP = 2.0**-7
 ROUNDING = 64.0
 #: How the kinds of parts begin that are calls of one function.
 FUNCTIONS = ("autograd.Function", "custom_vjp", "custom_jvp")
-#: How the kinds of parts begin that are calls of one function.
-FUNCTIONS = ("autograd.Function", "custom_vjp", "custom_jvp")
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def test_the_opposite_sign_is_a_sign_flip(bar: float, count: int | None) -> None
         (0.5, "half of it is missing"),
         (5.0, "5 is the batch size"),
         (0.2, "0.2 is 1 over the batch size"),
-        (180.0, "180 is the batch size times the spatial size"),
+        (180.0, "180 may be the batch size times the spatial size"),
         (1.0 / 180.0, "1 over (the batch size times the spatial size)"),
         (0.8, "0.8 is the keep probability"),
         (1.25, "1.25 is 1 over the keep probability"),

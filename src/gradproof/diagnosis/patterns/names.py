@@ -36,6 +36,15 @@ class Named:
     rank: int
     constants: tuple[str, ...]
 
+    @property
+    def meaning(self) -> str:
+        """What follows the number in a sentence: what it is, or may be if that was put together."""
+        if not self.name:
+            return ""
+        plain = self.name.removeprefix("1 over ")
+        is_made = any(word in plain for word in (" over ", " times ", " and "))
+        return f": {self.value:.6g} {'may be' if is_made else 'is'} {self.name}"
+
 
 @dataclass(frozen=True)
 class _Part:

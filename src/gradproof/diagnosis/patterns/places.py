@@ -95,7 +95,7 @@ def _explained(
         value, cost, meaning = -1.0, 1.0, ": the sign is wrong as well"
     elif named is not None:
         value = float(np.copysign(named.value, ratio))
-        cost, meaning = 1.5, f": {named.value:.6g} is {named.name}" if named.name else ""
+        cost, meaning = 1.5, named.meaning
     else:
         value, cost, meaning = ratio, 3.0, ""
     message = (

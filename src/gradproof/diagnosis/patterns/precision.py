@@ -70,7 +70,7 @@ def _cast(seen: Comparison, precision: Precision) -> tuple[str, float, float] | 
         message = f"{start} no more than rounding to it: right to {precision.digits} digits"
         return message, 2.2, float(relative.max())
     largest = float(np.max(np.abs(seen.numeric)))
-    worst = float(_relative(seen, np.full_like(seen.numeric, largest)).max())
+    worst = float(_relative(seen, np.full_like(seen.numeric, largest)).max(initial=0.0))
     if worst > INSIDE * precision.rounding:
         return None
     message = (
@@ -95,7 +95,7 @@ def _inside(seen: Comparison, precision: Precision) -> tuple[str, float, float] 
     if precision.bits < 24:
         return None  # errors of some per mille have many causes
     largest = float(np.max(np.abs(seen.numeric)))
-    worst = float(_relative(seen, np.full_like(seen.numeric, largest)).max())
+    worst = float(_relative(seen, np.full_like(seen.numeric, largest)).max(initial=0.0))
     if not 0.05 * precision.rounding <= worst <= SUMS * precision.rounding:
         return None
     message = (
@@ -117,6 +117,8 @@ def _is_rounding(relative: Floats, precision: Precision) -> bool:
 
     Relative to numbers of all mantissas that is a root mean square of 0.41 units.
     """
+    if len(relative) < MANY:
+        return False
     size = float(np.sqrt(np.mean(relative**2))) / precision.rounding
     return bool(relative.max() <= 1.01 * precision.rounding and 0.2 <= size <= 0.6)
 

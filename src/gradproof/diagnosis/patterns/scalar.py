@@ -69,7 +69,7 @@ def match_factor(seen: Comparison) -> Iterator[Match]:
     named = match(line.inverse, seen.field.constants, seen.lengths)
     if named is not None and is_enough(digits_of_name(line, named)):
         value = np.copysign(named.value, ratio)
-        meaning = _meaning(value, named.name)
+        meaning = _meaning(value, named.meaning)
         kind, cost = "factor", 1.5 + 0.01 * min(named.rank, 50)
         evidence |= {"matched": named.name or f"{value:g}", "constants": named.constants}
     elif is_enough(line.digits):
@@ -105,9 +105,8 @@ def ratio_of(line: Line) -> tuple[float, float]:
     return middle, max(error, 2.0**-52 * abs(middle))
 
 
-def _meaning(value: float, name: str) -> str:
+def _meaning(value: float, named: str) -> str:
     size = abs(value)
-    named = f": {size:.6g} is {name}" if name else ""
     if size not in (2.0, 0.5):
         return named
     plain = "it is counted twice" if size == 2.0 else "half of it is missing"

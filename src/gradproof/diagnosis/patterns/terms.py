@@ -97,7 +97,7 @@ def match_factor_of_one_term(seen: Comparison) -> Iterator[Match]:
         q_line = Line(q - error, q + error, digits, digits)
         ratio, ratio_error = ratio_of(q_line)
         named = match(q_line.inverse, seen.field.constants, seen.lengths)
-        meaning = f": {named.value:.6g} is {named.name}" if named and named.name else ""
+        meaning = named.meaning if named else ""
         message = (
             f"but for a term proportional to {name}, the claim is {number(ratio, ratio_error)} "
             f"times the right gradient ({within(ratio_error)}, on {seen.counts}){meaning}"
@@ -123,7 +123,7 @@ def _coefficient(
         return sign, "", 1.6, evidence
     named = match(line, seen.field.constants, seen.lengths)
     if named is not None and is_enough(digits_of_name(line, named)):
-        meaning = f": {named.value:.6g} is {named.name}" if named.name else ""
+        meaning = named.meaning
         evidence |= {"matched": named.name or f"{named.value:g}", "constants": named.constants}
         return sign * named.value, meaning, 2.0 + 0.01 * min(named.rank, 50), evidence
     if is_enough(line.digits):

@@ -29,6 +29,8 @@ FITTED = 1e-7
 #: Entries at which a gradient is compared with that of f changed by a mistake, and tensors that a
 #: function has at most for that: one operation, a layer; a whole network would take too long.
 ELSEWHERE, TENSORS = 24, 6
+#: Their entries, all together: each point that is looked at holds all of them.
+SIZE = 2**19
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def reason(case: Case, name: str, entries: int, rng: np.random.Generator) -> Exp
     fitted = found.evidence.get("fitted", 0)
     # What took several numbers to describe may have a simpler cause.
     is_clear = found.kind != "unexplained" and not (isinstance(fitted, int) and fitted > 1)
-    if is_clear or len(case.subject.names) > TENSORS:
+    size = sum(len(x) for x in case.subject.point)
+    if is_clear or len(case.subject.names) > TENSORS or size > SIZE:
         return found
     few = _first(field, ELSEWHERE)
     k = case.subject.names.index(name)

@@ -53,11 +53,6 @@ def earlier_gradient(x: Any) -> Any:
     return ridge_gradient(x, *_EARLIER)
 
 
-def decay_gradient(x: Any) -> Any:
-    """Of the decay alone."""
-    return {"w": _DECAY * x["w"], "b": 0.0 * x["b"]}
-
-
 def _check_ridge(gradient: Any) -> Report:
     x = {"w": normal(5, 5, 5), "b": normal(6, 5)}
     known = {

@@ -140,13 +140,15 @@ def _about_origin(
         for name in origin.wrong:
             found = _of_kinks(origin.report, name) or reason(case, name, MOST, rng)
             whole = origin.whole(name)
-            what = f"the gradient of its {name}" if whole is None else f"the gradient of {whole}"
+            own = "its input" if name == "input" else f"its input {name}"
+            what = f"the gradient of {own if whole is None else whole}"
             message = f"the error enters in {origin.stage.name}, in {what}: {found.message}"
             if origin.again:
-                message += f"; so it is in {len(origin.again)} more of its calls"
+                message += f"; the same in {len(origin.again)} more of its calls"
             spoiled = victims(failing, origins, stages) if whole is None else []
             if spoiled:
-                message += f"; {_listed(spoiled)} lie before it and are wrong because of it"
+                each = "lies before it and is" if len(spoiled) == 1 else "lie before it and are"
+                message += f"; {_listed(spoiled)} {each} wrong because of it"
             evidence = {
                 "layer": origin.stage.name,
                 "layer's kind": origin.stage.kind,

@@ -109,7 +109,7 @@ def of_rows(x: Any) -> Any:
     ("claim", "kind", "named"),
     [
         (lambda c, y: c, "identity", "the incoming gradient"),
-        (lambda c, y: of_rows(c) + 3.0 * y, "extra-term", "what it returns"),
+        (lambda c, y: of_rows(c) + 3.0 * y, "extra-term", "the output"),
     ],
     ids=["passed on", "with its output"],
 )

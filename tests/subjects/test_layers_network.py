@@ -322,6 +322,17 @@ def test_arrays_without_a_gradient_are_named_where_they_matter() -> None:
     assert "dshift" in finding.message
 
 
+class Particular(Frozen):
+    def forward(self, x: Array) -> Array:
+        if not np.array_equal(self.shift, normal(len(self.shift), seed=8)):
+            raise ValueError("shift")
+        return super().forward(x)
+
+
+def test_a_layer_that_refuses_other_constants_is_not_asked_further() -> None:
+    assert Network({"first": Particular(FEATURES, CLASSES, 1)}, X, LOSS).findings() == ()
+
+
 class BatchNorm:
     """Running averages follow the data; in training they are not used."""
 
@@ -367,6 +378,7 @@ def test_stages_say_what_they_are() -> None:
     assert subject.constants["the batch size"] == 6.0
     assert subject.constants["dimension 1 of first's input"] == FEATURES
     assert network.constants["dimension 0 of x"] == 6.0
+    assert next(iter(network.constants)) == "the batch size"
 
 
 def test_stages_are_contracted_with_the_cotangents_of_the_networks_own_backward_pass() -> None:

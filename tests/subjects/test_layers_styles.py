@@ -225,6 +225,21 @@ def test_functions_may_have_settings_and_no_parameters() -> None:
     assert (pool.kind, pool.open()[0].constants["max_pool1.size"]) == ("max_pool", 2.0)
 
 
+def test_a_setting_of_a_function_is_called_as_its_argument_is() -> None:
+    def scaled_forward(x: Array, keep: float) -> tuple[Array, float]:
+        return keep * x, keep
+
+    def scaled_backward(dout: Array, keep: float) -> Array:
+        return keep * dout
+
+    layers = [
+        STYLES["functions"][0](FEATURES, CLASSES, 1),
+        (scaled_forward, scaled_backward, 0.8),
+    ]
+    _, scaled, _ = (network := Network(layers, X, (softmax_loss, LABELS))).stages(network.params)
+    assert scaled.open()[0].constants["scaled1.keep"] == 0.8
+
+
 class Half:
     """The sum of squares as an object; `backward` takes what its signature says."""
 

@@ -36,6 +36,8 @@ STRAY = 6
 #: Points at which the slopes beside a kink are taken, and entries for which that is done.
 BESIDE = 48
 ENTRIES = 64
+#: Tensors that are moved as a whole, and by how much the others move then.
+WHOLE, STILL = 24, 1e-3
 #: Standard deviations of noise in the slopes' bar.
 SIGMAS = 6.0
 
@@ -171,18 +173,38 @@ def slopes_beside(
         are many.
     """
     reach = _Reach.of(subject)
-    offsets = rng.uniform(-1.5, 1.5, size=(BESIDE, len(places)))
+    far = _whole_tensors(places, rng)
+    random = rng.uniform(-1.5, 1.5, size=(BESIDE, len(places)))
+    offsets = np.concatenate([far, 0.5 * far, random])
+    count, whole = len(offsets), len(far)
     around = _scatter(subject, places, reach.distance * scale * offsets, with_point=True)
-    ways = np.zeros((BESIDE, len(places)))
+    ways = np.zeros((count, len(places)))
     ways[:, row] = scale[row]
-    along, lanes = _scatter(subject, places, ways, with_point=False), np.arange(BESIDE)
-    plus = subject.along(along, lanes, np.full(BESIDE, reach.step), around)
-    minus = subject.along(along, lanes, np.full(BESIDE, -reach.step), around)
+    along, lanes = _scatter(subject, places, ways, with_point=False), np.arange(count)
+    plus = subject.along(along, lanes, np.full(count, reach.step), around)
+    minus = subject.along(along, lanes, np.full(count, -reach.step), around)
     slopes = (0.5 * plus - 0.5 * minus) / (reach.step * scale[row])
     error = reach.noise(noise) / scale[row]
     error += (10.0 * reach.distance + reach.rounding) * abs(claim)
+    # Many entries that move together bend f more: their slopes are taken back to x.
+    slopes[whole : 2 * whole] = 2.0 * slopes[whole : 2 * whole] - slopes[:whole]
     found: Floats = offsets[np.abs(slopes - claim) <= error][:CORNERS]
     return found
+
+
+def _whole_tensors(places: Places, rng: np.random.Generator) -> Floats:
+    """Offsets that move one tensor's entries up or down together, and the others next to nothing.
+
+    Where a layer starts at zero all of its units lie on their kinks, and a gradient that takes all
+    of them for inactive is that of a bias a little below: random points have some of them active.
+    """
+    tensors = np.unique(places.tensor)[:WHOLE]
+    signs = np.repeat([1.0, -1.0], len(tensors))
+    moved = places.tensor == np.tile(tensors, 2)[:, None]
+    rest = STILL * rng.uniform(-1.0, 1.0, size=moved.shape)
+    whole = signs[:, None] * rng.uniform(0.5, 1.5, size=moved.shape)
+    offsets: Floats = np.where(moved, whole, rest)
+    return offsets
 
 
 def _scatter(

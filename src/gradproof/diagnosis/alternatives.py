@@ -70,7 +70,7 @@ def _stale(name: str, array: Floats) -> Iterator[tuple[str, str, Floats]]:
             continue
         for by, which in ((1, "before"), (-1, "after")):
             rolled = np.roll(array, by, axis)
-            message = f"{name} is that of the index {which} along axis {axis}"
+            message = f"{name} is shifted by one along axis {axis} (each index has the one {which})"
             yield "stale", message, rolled
             edge = [slice(None)] * array.ndim
             edge[axis] = slice(0, 1) if by == 1 else slice(-1, None)
@@ -85,21 +85,21 @@ def _cut(subject: Subject, places: Places, noise: float) -> Iterator[Alternative
     if len(weights) != 1:
         return
     (whole,) = weights
-    try:
-        for axis in range(min(whole.ndim, AXES)):
-            for at in (0, -1) if whole.shape[axis] > 1 else ():
-                alone = np.zeros_like(whole)
-                one = [slice(None)] * whole.ndim
-                one[axis] = slice(0, 1) if at == 0 else slice(-1, None)
-                alone[tuple(one)] = whole[tuple(one)]
-                if not alone.any():
-                    continue
-                subject.weights = (alone,)
-                slopes, bars = slopes_at(
-                    subject, places, scales(subject.point), subject.value(), noise
-                )
-                which = "first" if at == 0 else "last"
-                message = f"the {which} index along axis {axis} of what it returns counts alone"
-                yield Alternative("not-summed", message, slopes, bars)
-    finally:
-        subject.weights = weights
+    for axis in range(min(whole.ndim, AXES)):
+        for at in (0, -1) if whole.shape[axis] > 1 else ():
+            alone = np.zeros_like(whole)
+            one = [slice(None)] * whole.ndim
+            one[axis] = slice(0, 1) if at == 0 else slice(-1, None)
+            alone[tuple(one)] = whole[tuple(one)]
+            if not alone.any():
+                continue
+            # Put back before anything is yielded: the caller may not come back.
+            subject.weights = (alone,)
+            try:
+                value = subject.value()
+                slopes, bars = slopes_at(subject, places, scales(subject.point), value, noise)
+            finally:
+                subject.weights = weights
+            which = "first" if at == 0 else "last"
+            message = f"only the {which} index along axis {axis} of the incoming gradient counts"
+            yield Alternative("not-summed", message, slopes, bars)

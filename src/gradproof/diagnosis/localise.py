@@ -107,13 +107,13 @@ def localise(
     """
     position = {stage.name: i for i, stage in enumerate(stages)}
     origins: list[Origin] = []
+    spoken_for: set[str] = set()  # wrong parts, and the parts around them
     for level in _levels(stages):
         if origins and not unexplained(failing, origins, stages):
             break
         # Backwards: what lies nearest to f's value spoils the rest.
         for stage in reversed(level):
-            wrong = [call for origin in origins for call in origin.calls]
-            if any(_is_within(call, stage.name, stages) for call in wrong):
+            if stage.name in spoken_for:
                 continue
             if budget.exhausted is not None:
                 break
@@ -122,6 +122,10 @@ def localise(
             found = _look(stage, judge if same is None else None, budget, rng)
             if found is None:
                 continue
+            outer: str | None = stage.name
+            while outer is not None and outer not in spoken_for:
+                spoken_for.add(outer)
+                outer = stages[position[outer]].inside
             if same is not None:
                 again = (*same.again, (here, stage))
                 origins[origins.index(same)] = replace(same, again=again)
@@ -185,17 +189,6 @@ def _levels(stages: Sequence[Stage]) -> Iterator[list[Stage]]:
 def _is_same_code(one: Stage, other: Stage) -> bool:
     """Whether two parts are calls of one function that somebody wrote a backward pass for."""
     return one.kind == other.kind and one.kind.startswith(FUNCTIONS)
-
-
-def _is_within(stage: Stage, name: str, stages: Sequence[Stage]) -> bool:
-    """Whether a part is that of this name, or inside of it."""
-    named = {each.name: each for each in stages}
-    inner: Stage | None = stage
-    while inner is not None:
-        if inner.name == name:
-            return True
-        inner = None if inner.inside is None else named[inner.inside]
-    return False
 
 
 def _look(

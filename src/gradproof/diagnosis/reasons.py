@@ -13,7 +13,7 @@ from gradproof.coverage.probe import scales
 from gradproof.diagnosis.alternatives import alternatives
 from gradproof.diagnosis.evidence import drawn, slopes_at
 from gradproof.diagnosis.patterns.explain import Explanation, explain
-from gradproof.diagnosis.patterns.field import Field
+from gradproof.diagnosis.patterns.field import INCOMING, ITSELF, RETURNED, Field
 from gradproof.numerics.estimate import Status, code
 from gradproof.numerics.sampling import Floats
 from gradproof.report.model import Report
@@ -116,11 +116,11 @@ def _field(case: Case, name: str, entries: int, rng: np.random.Generator) -> Fie
 
 def _arrays(case: Case, k: int) -> dict[str, Floats]:
     subject = case.subject
-    arrays = {f"{subject.names[k]} itself": subject.point[k]}
+    arrays = {f"{subject.names[k]}{ITSELF}": subject.point[k]}
     size = len(subject.point[k])
     if len(subject.weights) == 1 and subject.weights[0].size == size > 1:
-        arrays["the incoming gradient"] = subject.weights[0].ravel()
-        arrays["what it returns"] = subject.outputs[0].ravel()
+        arrays[INCOMING] = subject.weights[0].ravel()
+        arrays[RETURNED] = subject.outputs[0].ravel()
     return arrays | {what: parts[k] for what, parts in case.arrays.items()}
 
 

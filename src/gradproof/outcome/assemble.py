@@ -194,12 +194,14 @@ def _look_beside(trial: Trial, judgement: Judgement, rng: np.random.Generator) -
     outside = judgement.reason == OUTSIDE
     at = np.flatnonzero(outside | (judgement.verdict == VERDICTS.index("kink")))
     # One kink by itself has no other slopes than its two.
-    if len(at) < 2 or not 0 < outside.sum() <= ENTRIES:
+    if len(at) < 2 or not outside.any():
         return np.empty((0, len(at) - int(outside.sum())))
     claim, scale = trial.request.claim, trial.request.scale[at]
     places = trial.places[at]
     points = [np.empty((0, len(at)))]
-    for row in np.flatnonzero(outside[at]).tolist():
+    rows = np.flatnonzero(outside[at])
+    looked_at = np.sort(rng.permutation(rows)[:ENTRIES])
+    for row in looked_at.tolist():
         found = slopes_beside(
             trial.subject, places, row, float(claim[at[row]]), scale, trial.noise, rng
         )
@@ -207,6 +209,10 @@ def _look_beside(trial: Trial, judgement: Judgement, rng: np.random.Generator) -
             points.append(found)
             judgement.verdict[at[row]] = VERDICTS.index("kink")
             judgement.reason[at[row]] = BESIDE
+    if np.all(judgement.reason[at[looked_at]] == BESIDE):
+        # Then so will the others: whether all fit together is looked at next.
+        judgement.verdict[at[rows]] = VERDICTS.index("kink")
+        judgement.reason[at[rows]] = BESIDE
     accepted = judgement.verdict[at] == VERDICTS.index("kink")
     return np.concatenate(points)[:, accepted]
 

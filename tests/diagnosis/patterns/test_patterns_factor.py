@@ -99,7 +99,25 @@ def test_the_simplest_of_two_names_is_told_and_equal_ones_together() -> None:
     constants = {"the batch size": 32.0, "the classes": 32.0, "the channels": 4.0, "width": 8.0}
     named = match(Line(32.0, 32.0, 9.0, 9.0), constants, {})
     assert named is not None
-    assert named.name == "the batch size and the classes"
+    assert named.name == "the batch size or the classes"
+    assert named.meaning == ": 32 may be the batch size or the classes"
+
+
+def test_one_known_number_is_what_the_factor_is_whatever_its_name() -> None:
+    constants = {"the number of pixels (height times width)": 48.0}
+    named = match(Line(48.0, 48.0, 9.0, 9.0), constants, {})
+    assert named is not None
+    assert named.meaning == ": 48 is the number of pixels (height times width)"
+
+
+def test_the_same_size_of_two_arrays_is_told_once() -> None:
+    constants = {"the batch size (of `x`)": 8.0, "the batch size (of `y`)": 8.0, "width": 7.0}
+    named = match(Line(8.0, 8.0, 9.0, 9.0), constants, {})
+    made = match(Line(56.0, 56.0, 9.0, 9.0), constants, {})
+    assert named is not None
+    assert made is not None
+    assert named.meaning == ": 8 is the batch size (of `x`)"
+    assert made.meaning == ": 56 may be the batch size (of `x`) times width"
 
 
 def test_plain_fractions_of_lengths_are_not_told() -> None:

@@ -69,6 +69,15 @@ def test_a_factor_where_an_array_is_negative_is_told(bar: float, count: int | No
     assert found.corrected == pytest.approx(right.ravel())
 
 
+@bars
+def test_the_name_is_that_of_the_number_which_is_told(bar: float) -> None:
+    right = DY * np.where(X > 0.0, 1.0, 0.8)
+    found = first(right, DY * (X > 0.0), bar=bar, arrays={PARAMETER: X, INCOMING: DY})
+    assert "the right gradient is 0.8 times the incoming gradient" in found.message
+    assert found.message.endswith(": 0.8 is the keep probability")
+    assert found.evidence["ratio"] == pytest.approx(1.25)
+
+
 def test_a_claim_of_zeros_where_an_array_is_negative_is_told() -> None:
     right = DY * np.where(X > 0.0, 1.0, X)
     found = first(right, DY * (X > 0.0), count=24, arrays={PARAMETER: X})
@@ -93,7 +102,7 @@ def test_a_mask_that_is_known_is_applied_with_its_factor(bar: float, count: int 
     right = DY * kept / 0.8
     found = first(right, DY, bar=bar, count=count, arrays={INCOMING: DY, "the mask": 1.0 * kept})
     assert found.kind == "mask"
-    assert "0.8 is the keep probability" in found.message
+    assert "1.25 is 1 over the keep probability" in found.message
     assert found.corrected == pytest.approx(right.ravel())
 
 
@@ -152,7 +161,7 @@ def test_a_clipped_gradient_is_clipped(bar: float, count: int | None) -> None:
 def test_the_incoming_gradient_passed_on_is_the_identity() -> None:
     found = first(DY * np.cos(X), DY, arrays=ARRAYS, count=30)
     assert found.kind == "identity"
-    assert "passed on as if nothing had been done to it" in found.message
+    assert "passed on as it came in" in found.message
 
 
 def test_errors_at_random_are_no_mask() -> None:

@@ -51,7 +51,7 @@ def test_a_claim_that_agrees_with_an_alternative_is_of_its_kind(kind: str, bar: 
     claim = linear(seed=5)
     found = first(linear(), claim, bar=bar, alternatives=[alternative(claim, bar=bar, kind=kind)])
     assert found.kind == kind
-    assert "it is the gradient of f where x is that of the batch before" in found.message
+    assert "the claim is what comes out where x is that of the batch before" in found.message
 
 
 def test_an_alternative_has_to_agree_at_all_entries_that_it_knows() -> None:

@@ -118,7 +118,7 @@ def test_the_statistics_of_a_normalisation_taken_for_constants_are_a_missing_ter
     right = scale * (g - g.mean(axis=0) - y * (g * y).mean(axis=0))
     found = first(right, scale * g, arrays={PARAMETER: x})
     assert found.kind == "missing-term"
-    assert "a constant and a multiple of the parameter itself all along axis 0" in found.message
+    assert "a constant plus a multiple of the parameter itself all along axis 0" in found.message
 
 
 def test_a_softmax_without_its_sum_is_a_missing_term() -> None:
@@ -128,7 +128,7 @@ def test_a_softmax_without_its_sum_is_a_missing_term() -> None:
     found = first(right, dy * y * (1.0 - y), arrays={RETURNED: y, INCOMING: dy})
     assert found.kind == "missing-term"
     assert found.evidence["axes"] == (1,)
-    assert "what it returns times the incoming gradient" in found.message
+    assert "the output times the incoming gradient" in found.message
     assert found.corrected == pytest.approx(right.ravel())
 
 

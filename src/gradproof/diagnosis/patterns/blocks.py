@@ -171,12 +171,12 @@ def _unclear(seen: Comparison, region: Region) -> Match:
     claim, numeric, error = (float(x[first]) for x in (seen.claim, seen.numeric, seen.error))
     ratio = ""
     if claim and abs(numeric) > error:
-        ratio = f", {number(claim / numeric, error / abs(numeric))} times it"
+        ratio = f", a ratio of {number(claim / numeric, error / abs(numeric))}"
     only = "only " if seen.field.is_complete or region.rivals > 0.0 else ""
     message = (
         f"wrong {only}{region.text} ({len(wrong)} of {seen.looked} entries looked at)"
-        f"{'; the worst is claimed' if len(wrong) > 1 else '; claimed is'} {claim:.9g} where the "
-        f"right gradient is {numeric:.9g} (+- {error:.0e}){ratio}"
+        f"{'; at the worst' if len(wrong) > 1 else ';'} the claim is {claim:.9g} and the right "
+        f"gradient {numeric:.9g} (+- {error:.0e}){ratio}"
     )
     return Match(9.0 + region.cost, Explanation("block", message, evidence, _restored(seen)))
 

@@ -39,8 +39,8 @@ def match_alternative(seen: Comparison) -> Iterator[Match]:
             continue
         count = int(np.count_nonzero(known & wrong))
         message = (
-            f"it is the gradient of f where {alternative.message}: the claim agrees with that at "
-            f"all {int(np.count_nonzero(known))} entries compared, and is wrong at {count} of them"
+            f"the claim is what comes out where {alternative.message}: it agrees with that at all "
+            f"{int(np.count_nonzero(known))} entries compared, {count} of which are wrong"
         )
         evidence: dict[str, object] = {
             "entries": int(np.count_nonzero(known)),
@@ -62,12 +62,11 @@ def match_array(seen: Comparison) -> Iterator[Match]:
         # Other arrays are gradients: of another batch, of another tensor.
         is_own = name in (INCOMING, RETURNED) or name.endswith(ITSELF)
         kind = "identity" if is_own else "stale"
+        passed = ", passed on as it came in," if name == INCOMING else ""
         message = (
-            f"the claim is {name} at all {seen.size} entries, and that is wrong at "
+            f"the claim is {name}{passed} at all {seen.size} entries; that is wrong at "
             f"{int(np.count_nonzero(seen.wrong))} of {seen.looked} looked at"
         )
-        if name == INCOMING:
-            message += ": it is passed on as if nothing had been done to it"
         evidence = {"array": name, "wrong": int(np.count_nonzero(seen.wrong))}
         cost = 8.0 if kind == "identity" else 1.8
         yield Match(cost, Explanation(kind, message, evidence, None))

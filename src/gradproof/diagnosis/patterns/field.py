@@ -17,7 +17,7 @@ Codes = NDArray[np.intp]
 #: The tensor's own values have a name that ends in " itself": "weight itself".
 ITSELF = " itself"
 INCOMING = "the incoming gradient"
-RETURNED = "what it returns"
+RETURNED = "the output"
 SECOND_CALL = "a second call of the gradient"
 
 
@@ -27,7 +27,7 @@ class Alternative:
 
     Attributes:
         kind: of the mistake: "flipped-kernel", "transposed", "stale", "not-summed".
-        message: completes "it is the gradient of f where ...": "the kernels are flipped".
+        message: completes "the claim is what comes out where ...": "the kernels are flipped".
         numeric: the values, (k,).
         error: half-width of the bar around each, (k,).
     """

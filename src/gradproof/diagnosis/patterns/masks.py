@@ -130,16 +130,22 @@ def _inside(seen: Comparison, mask: _Mask, part: Comparison, digits: float) -> I
         line = part.slope(base[part.index])
         if line is None:
             continue
-        ratio, error, meaning = named_ratio(seen, line)
-        is_known = ratio == 1.0 or bool(meaning)
+        # What is told is the claim over the right gradient, or that over an array.
+        told = line if name == "the claim" else line.inverse
+        factor, error, meaning = named_ratio(seen, told)
+        is_known = factor == 1.0 or bool(meaning)
         if not is_enough(digits + (line.all_digits if is_known else line.digits)):
             continue
-        evidence |= {"array": name, "ratio": ratio, "ratio_error": error}
+        value = f"{number(factor, error)} times " if factor != 1.0 else ""
         if name == "the claim":
-            says = f"the claim is {number(ratio, error)} times the right gradient"
+            says, ratio = f"the claim is {value}the right gradient", factor
         else:
-            value = f"{number(1.0 / ratio, error / ratio**2)} times " if ratio != 1.0 else ""
-            says = f"the right gradient is {value}{name}"
+            says, ratio, error = (
+                f"the right gradient is {value}{name}",
+                1 / factor,
+                error / factor**2,
+            )
+        evidence |= {"array": name, "ratio": ratio, "ratio_error": error}
         message = f"{start}{says} ({within(error)}){meaning}"
         cost = mask.cost + (0.4 if is_known else 1.5)
         corrected = _put(seen, mask, base / ratio)
@@ -150,7 +156,7 @@ def _inside(seen: Comparison, mask: _Mask, part: Comparison, digits: float) -> I
         message = start + "the claim is 0 and the right gradient is not"
         yield Match(mask.cost, Explanation("mask", message, evidence, None))
     elif is_enough(digits):
-        message = start + "by no one factor"
+        message = start + "the claim is wrong by no one factor"
         yield Match(mask.cost + 2.5, Explanation("mask", message, evidence, None))
 
 
@@ -162,8 +168,8 @@ def _put(seen: Comparison, mask: _Mask, values: Floats) -> Floats | None:
 def _as_masked(
     seen: Comparison, mask: _Mask, name: str, base: Floats, line: Line, masks: list[_Mask]
 ) -> Iterator[Match]:
-    ratio, error, meaning = named_ratio(seen, line)
-    is_known = ratio == 1.0 or bool(meaning)
+    factor, error, meaning = named_ratio(seen, line.inverse)
+    is_known = factor == 1.0 or bool(meaning)
     # Where the right gradient is 0, it is its place that says something, not that it is 0.
     is_zero = np.abs(seen.numeric) <= seen.error
     shown = base[seen.index] != 0.0
@@ -173,11 +179,11 @@ def _as_masked(
     masked = base * mask.inside
     if not is_enough(digits - float(np.log10(len(masks) * (1 + len(seen.field.arrays))))):
         return
-    if name == "the claim" and ratio == 1.0 and seen.right.any():
+    if name == "the claim" and factor == 1.0 and seen.right.any():
         return  # wrong where the mask says so, and right elsewhere: said better so
     if _is_same(masked, base):
         return  # nothing is masked
-    value = f"{number(1.0 / ratio, error / ratio**2)} times " if ratio != 1.0 else ""
+    value = f"{number(factor, error)} times " if factor != 1.0 else ""
     claimed = _claimed(seen, name, base, masks)
     if name != "the claim" and not claimed:
         return
@@ -188,12 +194,12 @@ def _as_masked(
     evidence: dict[str, object] = {
         "where": mask.text,
         "array": name,
-        "ratio": ratio,
-        "ratio_error": error,
+        "ratio": 1.0 / factor,
+        "ratio_error": error / factor**2,
         "wrong": int(np.count_nonzero(seen.wrong)),
     }
-    cost = 3.1 + (0.0 if ratio == 1.0 else 0.4 if meaning else 1.5)
-    yield Match(cost, Explanation("mask", message, evidence, masked / ratio))
+    cost = 3.1 + (0.0 if factor == 1.0 else 0.4 if meaning else 1.5)
+    yield Match(cost, Explanation("mask", message, evidence, masked * factor))
 
 
 def _claimed(seen: Comparison, name: str, base: Floats, masks: list[_Mask]) -> str:
@@ -204,7 +210,9 @@ def _claimed(seen: Comparison, name: str, base: Floats, masks: list[_Mask]) -> s
         return f"; the claim is {name} everywhere: the mask is not applied"
     for mask in masks:
         if _is_same(seen.field.claim, base * mask.inside):
-            return f"; the claim is {name} where {mask.text}: the mask is that of another array"
+            return (
+                f"; the claim is {name} where {mask.text}: the mask is taken from the wrong array"
+            )
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,8 +13,8 @@ import numpy as np
 from gradproof.diagnosis.patterns.comparison import ENOUGH, ROUNDING, Line
 from gradproof.diagnosis.patterns.wording import several
 
-#: How many names of one number a sentence tells.
-MOST_NAMES = 3
+#: How many names of one number a sentence tells, and how many if they are formulas.
+MOST_NAMES, MOST_FORMULAS = 3, 2
 #: Chance that one of the simpler named numbers would have been hit, above which no name is told.
 CHANCE = 0.05
 #: A fraction is plain if its numerator times its denominator is no more: 3 / 2 may be anything.
@@ -29,31 +30,36 @@ class Named:
         name: what it is; empty for a 2 and a 1/2 that are nothing else.
         rank: its place among the named numbers, the simplest first, from 1.
         constants: the known ones that it is made of.
+        is_plain: whether it is one known number, or 1 over it, and not a formula that meets it.
     """
 
     value: float
     name: str
     rank: int
     constants: tuple[str, ...]
+    is_plain: bool
 
     @property
     def meaning(self) -> str:
-        """What follows the number in a sentence: what it is, or may be if that was put together."""
+        """What follows the number in a sentence: what it is, or what it may be."""
         if not self.name:
             return ""
-        plain = self.name.removeprefix("1 over ")
-        is_made = any(word in plain for word in (" over ", " times ", " and "))
-        return f": {self.value:.6g} {'may be' if is_made else 'is'} {self.name}"
+        return f": {self.value:.6g} {'is' if self.is_plain else 'may be'} {self.name}"
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A number, its name, and what it is made of; `is_made` if its name is a formula."""
+    """A number, its name, and what it is made of.
+
+    `is_made` if its name needs brackets in a longer one; `is_plain` if it is a number that is known
+    as it is, or 1 over that.
+    """
 
     value: float
     name: str
     constants: tuple[str, ...]
     is_made: bool = False
+    is_plain: bool = False
 
 
 def lengths_of(shape: tuple[int, ...]) -> dict[str, float]:
@@ -85,10 +91,14 @@ def numbers(constants: Mapping[str, float], lengths: Mapping[str, float]) -> lis
         for key, parts in new.items():
             if np.any(np.abs(old / key - 1.0) < 1e-9):
                 continue
-            names = list(dict.fromkeys(part.name for part in parts if part.name))[:MOST_NAMES]
+            named = [part for part in parts if part.name]
+            is_plain = all(part.is_plain for part in named)
+            names = _different([part.name for part in named])
+            names = names[: MOST_NAMES if is_plain else MOST_FORMULAS]
             of = tuple(dict.fromkeys(c for part in parts for c in part.constants))
-            name = several(names) if names else ""
-            found.append(Named(parts[0].value, name, len(found) + 1, of))
+            name = several(names, "or") if names else ""
+            is_sure = is_plain and len(names) == 1
+            found.append(Named(parts[0].value, name, len(found) + 1, of, is_sure))
     return found
 
 
@@ -119,9 +129,25 @@ def is_enough(digits: float) -> bool:
     return digits >= ENOUGH
 
 
+def _different(names: list[str]) -> list[str]:
+    """Names that say different things: not the same words in another order, or of another array.
+
+    >>> _different(["the size (of `x`) times n", "n times the size (of `y`)", "n"])
+    ['the size (of `x`) times n', 'n']
+    """
+    told: dict[tuple[str, ...], str] = {}
+    for name in names:
+        # What stands in brackets says of which array a size is.
+        words = re.findall(r"\w+", re.sub(r" \([^()]*\)", "", name))
+        told.setdefault(tuple(sorted(words)), name)
+    return list(told.values())
+
+
 def _levels(constants: Mapping[str, float], lengths: Mapping[str, float]) -> Iterator[list[_Part]]:
-    known = [_Part(value, name, (name,)) for name, value in constants.items() if value > 0.0]
-    axes = [_Part(value, name, ()) for name, value in lengths.items()]
+    known = [
+        _Part(value, name, (name,), is_plain=True) for name, value in constants.items() if value > 0
+    ]
+    axes = [_Part(value, name, (), is_plain=True) for name, value in lengths.items()]
     both = known + axes
     twice = [_Part(2.0, "", ()), _Part(0.5, "", ())]
     yield twice + [part for one in known for part in _and_inverse(one)]
@@ -136,7 +162,7 @@ def _levels(constants: Mapping[str, float], lengths: Mapping[str, float]) -> Ite
 
 def _and_inverse(part: _Part) -> list[_Part]:
     name = f"({part.name})" if part.is_made else part.name
-    return [part, _Part(1.0 / part.value, f"1 over {name}", part.constants, True)]
+    return [part, _Part(1.0 / part.value, f"1 over {name}", part.constants, True, part.is_plain)]
 
 
 def _powers(part: _Part) -> list[_Part]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradproof.diagnosis.patterns.field import Explanation, Field, Match
+from gradproof.diagnosis.patterns.field import Bools, Explanation, Field, Match
 from gradproof.diagnosis.patterns.regions import entries, regions
 
 #: Numbers beside which the place of those that are none is looked for.
@@ -30,7 +30,7 @@ def match_nan(field: Field) -> Iterator[Match]:
     yield Match(0.0, Explanation("nan", message, evidence, None))
 
 
-def _place(field: Field, bad: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> str:
+def _place(field: Field, bad: Bools) -> str:
     good = np.flatnonzero(~bad)
     good = good[:: max(len(good) // MOST_NUMBERS, 1)]
     wrong = np.unravel_index(np.flatnonzero(bad), field.shape)

@@ -44,8 +44,8 @@ def match_operand(seen: Comparison) -> Iterator[Match]:
                     continue
                 message = (
                     f"the claim holds {name}{words} as a factor that {mix_up.message}: with that "
-                    f"in order the claim agrees at all {seen.looked} entries looked at, as it "
-                    f"stands it is wrong at {len(wrong)}"
+                    f"in order the claim agrees at all {seen.looked} entries looked at, "
+                    f"{len(wrong)} of which are wrong now"
                 )
                 evidence = {"array": name, "power": power, "entries": len(wrong)}
                 corrected = seen.field.claim * back

@@ -41,11 +41,12 @@ def match_order(seen: Comparison) -> Iterator[Match]:
         if not is_enough(digits_of_places(seen) - choices):
             continue
         pairs = {int(to): int(of) for to, of in zip(moved, sources, strict=True)}
-        told = [f"its {of} belongs at {to}" for to, of in list(pairs.items())[:MOST_TOLD]]
-        more = ", ..." if len(pairs) > MOST_TOLD else ""
+        told = [f"{of} belongs at {to}" for to, of in list(pairs.items())[:MOST_TOLD]]
+        if len(pairs) > MOST_TOLD:
+            told.append("so on")
         what = "entries" if n == seen.size else f"slices along axis {axis}"
         message = (
-            f"the {what} are right, but in another order: {several(told)}{more} ({len(moved)} of "
+            f"the {what} are right, but in another order: {several(told)} ({len(moved)} of "
             f"{len(looked)} looked at are moved)"
         )
         corrected = _reordered(seen, axis, pairs) if len(looked) == n else None

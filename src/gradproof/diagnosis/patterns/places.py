@@ -82,7 +82,7 @@ def _explained(
     if line is None:
         message = (
             f"the claim {mix_up.message}: with that undone it agrees at all {seen.looked} entries "
-            f"looked at, as it stands it is wrong at {int(np.count_nonzero(seen.wrong))}"
+            f"looked at, {int(np.count_nonzero(seen.wrong))} of which are wrong now"
         )
         yield Match(mix_up.cost, Explanation(mix_up.kind, message, evidence, corrected))
         return
@@ -99,8 +99,8 @@ def _explained(
     else:
         value, cost, meaning = ratio, 3.0, ""
     message = (
-        f"the claim {mix_up.message}, and is {number(ratio, error)} times the right gradient "
-        f"besides ({within(error)}){meaning}"
+        f"the claim {mix_up.message}, and is also {number(ratio, error)} times the right gradient "
+        f"({within(error)}){meaning}"
     )
     evidence |= {"ratio": ratio, "ratio_error": error}
     yield Match(mix_up.cost + cost, Explanation(mix_up.kind, message, evidence, corrected / value))
@@ -119,8 +119,8 @@ def _with_losses(
     ):
         return
     message = (
-        f"the claim {mix_up.message}: off by one. Shifted back it agrees at all {kept} wrong "
-        f"entries whose value is still there; at the edge {lost} are lost"
+        f"the claim {mix_up.message}: off by one; shifted back it agrees at all {kept} wrong "
+        f"entries whose values are still there ({lost} were lost at the edge)"
     )
     evidence |= {"lost": lost}
     yield Match(mix_up.cost, Explanation(mix_up.kind, message, evidence, None))

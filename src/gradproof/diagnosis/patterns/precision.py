@@ -65,17 +65,17 @@ def _cast(seen: Comparison, precision: Precision) -> tuple[str, float, float] | 
     if not np.all(_has_bits(claim, precision.bits)) or np.all(_has_bits(claim, precision.bits - 3)):
         return None  # round numbers have few bits in any format
     relative = _relative(seen, np.abs(seen.numeric))
-    start = f"every number of the claim is one of {precision.name}, and off by"
+    start = f"the claim holds only {precision.name} numbers, off by"
     if _is_rounding(relative, precision):
-        message = f"{start} no more than rounding to it: right to {precision.digits} digits"
+        message = f"{start} no more than rounding to that: right to {precision.digits} digits"
         return message, 2.2, float(relative.max())
     largest = float(np.max(np.abs(seen.numeric)))
     worst = float(_relative(seen, np.full_like(seen.numeric, largest)).max(initial=0.0))
     if worst > INSIDE * precision.rounding:
         return None
     message = (
-        f"{start} {worst:.1e} of the largest at most: computed in {precision.name}, which rounds "
-        f"by {precision.rounding:.1e}"
+        f"{start} {worst:.1e} of the largest at most: it was computed in {precision.name}, which "
+        f"rounds by {precision.rounding:.1e}"
     )
     return message, 4.2, worst
 

@@ -22,11 +22,10 @@ def match_zero(seen: Comparison) -> Iterator[Match]:
     if seen.wrong.any() and not seen.field.claim.any():
         count = int(np.count_nonzero(seen.wrong))
         message = (
-            f"the claim is 0 at all {seen.size} entries, and the right gradient is not at {count} "
-            f"of {seen.looked} looked at: it does not arrive (detached, disconnected or never "
-            "written)"
+            f"the claim is 0 at all {seen.size} entries, and the right gradient is not (at {count} "
+            f"of {seen.looked} looked at): it never arrives (detached, disconnected or not written)"
         )
-        evidence = {"zero": seen.size, "not zero": count, "looked at": seen.looked}
+        evidence = {"size": seen.size, "wrong": count, "looked_at": seen.looked}
         yield Match(1.0, Explanation("zero", message, evidence, None))
 
 
@@ -41,7 +40,7 @@ def match_no_gradient(seen: Comparison) -> Iterator[Match]:
             f"the right gradient is 0 at all {seen.looked} entries looked at, and the claim is not "
             f"at {count} of them"
         )
-        evidence = {"ratio": np.inf, "entries": count, "looked at": seen.looked}
+        evidence = {"ratio": np.inf, "wrong": count, "looked_at": seen.looked}
         corrected = np.zeros_like(seen.field.claim)
         yield Match(2.0, Explanation("extra-term", message, evidence, corrected))
 
@@ -67,8 +66,10 @@ def match_factor(seen: Comparison) -> Iterator[Match]:
         yield Match(1.0, Explanation("sign-flip", message, evidence, -seen.field.claim))
         return
     named = match(line.inverse, seen.field.constants, seen.lengths)
+    shown = number(ratio, error)
     if named is not None and is_enough(digits_of_name(line, named)):
-        value = np.copysign(named.value, ratio)
+        value = float(np.copysign(named.value, ratio))
+        shown = f"{value:.6g}"
         meaning = _meaning(value, named.meaning)
         kind, cost = "factor", 1.5 + 0.01 * min(named.rank, 50)
         evidence |= {"matched": named.name or f"{value:g}", "constants": named.constants}
@@ -85,8 +86,8 @@ def match_factor(seen: Comparison) -> Iterator[Match]:
         return
     sign = "; its sign is wrong as well" if ratio < 0.0 else ""
     message = (
-        f"the claim is {number(ratio, error)} times the right gradient ({within(error)}, on "
-        f"{seen.counts}){meaning}{sign}"
+        f"the claim is {shown} times the right gradient ({within(error)}, on {seen.counts})"
+        f"{meaning}{sign}"
     )
     yield Match(cost, Explanation(kind, message, evidence, seen.field.claim / value))
 

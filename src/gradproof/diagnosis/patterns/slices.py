@@ -70,7 +70,7 @@ def match_two_terms_by_slice(seen: Comparison) -> Iterator[Match]:
         for name, array in seen.arrays.items():
             term = _two_by_group(seen, axes, array)
             if term is not None:
-                yield _as_term(seen, axes, term, f"a constant and a multiple of {name}", 2)
+                yield _as_term(seen, axes, term, f"a constant plus a multiple of {name}", 2)
                 return
 
 

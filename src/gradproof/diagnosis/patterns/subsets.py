@@ -113,7 +113,12 @@ def _right_or_scaled(seen: Comparison) -> Iterator[Match]:
 
 
 def named_ratio(seen: Comparison, line: Line) -> tuple[float, float, str]:
-    """The ratio of claim to right gradient, its half-width, and what it is."""
+    """A ratio, its half-width, and what it is: that of u to the right gradient, numeric = q u.
+
+    Args:
+        seen: claim against numeric.
+        line: the possible q; the ratio is 1 / q.
+    """
     ratio, error = ratio_of(line)
     if line.holds(1.0):
         return 1.0, error, ""
@@ -123,5 +128,5 @@ def named_ratio(seen: Comparison, line: Line) -> tuple[float, float, str]:
     if named is None:
         return ratio, error, ""
     value = float(np.copysign(named.value, ratio))
-    name = named.name or ("twice" if named.value == 2.0 else "half")
-    return value, error, f": {named.value:.6g} is {name}"
+    plain = ": twice as much" if named.value == 2.0 else ": half as much"
+    return value, error, named.meaning or plain

@@ -8,16 +8,24 @@ import numpy as np
 def number(value: float, error: float) -> str:
     """A number with the digits that it is good for, two at least and twelve at most.
 
-    >>> number(32.0, 2e-9), number(-0.5, 3e-3), number(1234567.0, 1e-3)
-    ('32.00000000', '-0.50', '1234567.00')
+    Zeros at its end are left out: how well it is known is told beside it.
+
+    >>> number(32.0, 2e-9), number(-0.5, 3e-3), number(1.0 / 3.0, 1e-6), number(2e-5, 1e-9)
+    ('32', '-0.5', '0.33333', '2e-05')
     """
     if value == 0.0 or not np.isfinite(value):
         return f"{value:.3g}"
     good = 10.0 if error <= 0.0 else float(np.log10(abs(value) / error))
     digits = int(np.clip(np.floor(good), 2, 12))
     if not 1e-4 <= abs(value) < 1e7:
-        return f"{value:.{digits - 1}e}"
-    return f"{value:.{max(digits - 1 - int(np.floor(np.log10(abs(value)))), 0)}f}"
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        return f"{_without_zeros(mantissa)}e{exponent}"
+    places = digits - 1 - int(np.floor(np.log10(abs(value))))
+    return _without_zeros(f"{value:.{max(places, 0)}f}")
+
+
+def _without_zeros(decimal: str) -> str:
+    return decimal.rstrip("0").rstrip(".") if "." in decimal else decimal
 
 
 def within(error: float) -> str:

@@ -91,12 +91,17 @@ class Survey:
         self._is_counting = True
         self.calls: list[Call] = []
         self.numbers: dict[Path, int] = {}
+        self._around: set[Path] = set()
         tensors = [Known(True, k, True) for k in range(len(jaxpr.invars))]
         self._walk(jaxpr, tensors, Place())
 
     def below(self, path: Path) -> list[int]:
         """Numbers of the calls within the operation at `path`."""
         return [n for p, n in self.numbers.items() if p[: len(path)] == path]
+
+    def is_around(self, path: Path) -> bool:
+        """Whether there are calls within the operation at `path`."""
+        return path in self._around
 
     def _walk(self, jaxpr: Any, args: Sequence[Known], place: Place) -> list[Known]:
         constant = Known(False, None, True)
@@ -122,6 +127,7 @@ class Survey:
         if is_moved and self._is_wanted(equation):
             if self._is_counting:
                 self.numbers[place.path] = len(self.calls)
+                self._around.update(place.path[:length] for length in range(len(place.path)))
                 self.calls.append(Call(equation, place, tuple(inputs)))
             if name == "stop_gradient":
                 moved = [False]
@@ -218,7 +224,7 @@ class Tapped:
             own = iter(taps[number])
             tapped = [y + next(own) if is_inexact(y) else y for y in outputs]
             return tapped, {number: (np.True_, self._record(number, inputs))}
-        if not self._survey.below(here[0]):
+        if not self._survey.is_around(here[0]):
             return bound(equation, inputs), {}
         if name == "cond":
             return self._cond(params, inputs, taps, here)

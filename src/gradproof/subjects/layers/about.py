@@ -84,9 +84,13 @@ def _unclaimed(use: Use) -> tuple[str, ...]:
         assert isinstance(part, ObjectPart)
         array = slot.read(part.layer)
         array += 1e-3 * (np.abs(array).max() or 1.0)
-        with use.draws.replayed():
-            if not _is_same(part.forward(use.x.copy()), y):
-                found.append(slot.name)
+        try:
+            with use.draws.replayed():
+                depends = not _is_same(part.forward(use.x.copy()), y)
+        except Exception:  # the layer refuses other values: nothing can be said of it
+            continue
+        if depends:
+            found.append(slot.name)
     return tuple(found)
 
 

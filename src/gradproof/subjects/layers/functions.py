@@ -107,7 +107,7 @@ class FunctionPart(_Pure):
         arguments: Sequence[object],
         where: str,
     ) -> None:
-        names = (positional(forward) or [])[1:]
+        self._names = names = (positional(forward) or [])[1:]
         own: Arrays = {}
         #: For each argument the name of a parameter, or None and the constant.
         self.arguments: list[tuple[str | None, Any]] = []
@@ -171,7 +171,9 @@ class FunctionPart(_Pure):
             if isinstance(argument, Mapping):
                 found |= numbers_of(argument)
             elif name is None:
-                found |= numbers_of({f"argument {place + 1}": argument})
+                is_named = place < len(self._names)
+                label = self._names[place] if is_named else f"argument {place + 1}"
+                found |= numbers_of({label: argument})
         return found
 
 

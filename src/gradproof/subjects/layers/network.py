@@ -42,7 +42,7 @@ class Network:
 
     Attributes:
         names: of the layers, and of the loss at last.
-        constants: those given, and the dimensions of x.
+        constants: those given, then the dimensions of x.
 
     Raises:
         InputError: a layer fits no style, or what it returns does not fit the others.
@@ -59,7 +59,8 @@ class Network:
         if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiub" or x.size == 0:
             raise InputError(f"Expected an array of numbers but got x={reprlib.repr(x)}")
         dimensions = {f"dimension {i} of x": float(n) for i, n in enumerate(x.shape)}
-        self.constants: Mapping[str, float] = {**dimensions, **(constants or {})}
+        # What somebody told comes first: it is what a number is called that is both.
+        self.constants: Mapping[str, float] = {**(constants or {}), **dimensions}
         self._x = x.copy()
         given = _by_place(layers)
         parts = [as_part(layer, where) for where, layer in given.items()]

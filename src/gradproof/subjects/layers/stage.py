@@ -86,8 +86,8 @@ class Place:
         )
         subject.constants = {
             **self.constants,
-            **{f"dimension {i} of {self.name}'s input": float(n) for i, n in enumerate(x.shape)},
             **{f"{self.name}.{n}": value for n, value in self.use.part.numbers().items()},
+            **{f"dimension {i} of {self.name}'s input": float(n) for i, n in enumerate(x.shape)},
         }
         return subject, self._claim
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from gradproof.report.entries import Entries
-from gradproof.report.model import Report, TensorReport
+from gradproof.report.model import Finding, Report, TensorReport
 from gradproof.report.probes_text import directions, limits
 from gradproof.report.steps_text import (
     VERDICT_STYLES,
@@ -85,7 +85,7 @@ def render_table_of_tensors(
 
 
 def _report(report: Report, page: Page) -> Iterator[RenderableType]:
-    yield _verdict_line(report, page)
+    yield verdict_line(report, page)
     yield from _findings(report, page)
     if report.probes:
         yield from limits(report, page)
@@ -102,24 +102,29 @@ def _report(report: Report, page: Page) -> Iterator[RenderableType]:
     if report.terms:
         yield heading("Terms, each checked by itself")
         for name, term in report.terms.items():
-            yield page.name(name).append(": ").append_text(_verdict_line(term, page))
+            yield page.name(name).append(": ").append_text(verdict_line(term, page))
     yield Text()
     yield _last_line(report)
 
 
-def _verdict_line(report: Report, page: Page) -> Text:
+def verdict_line(report: Report, page: Page) -> Text:
+    """The verdict and its reason, on one line until it is printed."""
     line = Text.assemble((report.verdict.upper(), _STYLES[report.verdict]), ": ")
     return line.append_text(page.say(report.reason))
 
 
 def _findings(report: Report, page: Page) -> Iterator[RenderableType]:
-    if not report.findings:
-        return
-    yield heading("Findings")
+    if report.findings:
+        yield heading("Findings")
+        yield finding_table(report.findings, page)
+
+
+def finding_table(findings: Iterable[Finding], page: Page) -> Table:
+    """One row a finding, what is worst last."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     for _ in ("severity", "kind", "message"):
         grid.add_column(overflow="fold")  # the default is an ellipsis, which is not ASCII
-    for finding in sorted(report.findings, key=lambda f: _SEVERITIES.index(f.severity)):
+    for finding in sorted(findings, key=lambda f: _SEVERITIES.index(f.severity)):
         message = page.say(finding.message)
         # The message often names its tensor already; a tensor `b` is not named by "both".
         named = rf"(?<![\w.]){re.escape(finding.tensor or '')}(?!\w)"
@@ -130,7 +135,7 @@ def _findings(report: Report, page: Page) -> Iterator[RenderableType]:
             message.append(" [").append_text(page.say(evidence)).append("]")
         severity = Text(finding.severity, _STYLES[finding.severity])
         grid.add_row(severity, page.say(finding.kind, 30), message)
-    yield grid
+    return grid
 
 
 def _tensors(report: Report, tensors: list[TensorReport], page: Page) -> Iterator[RenderableType]:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradproof._errors import GradientMismatch, GradproofError, Inconclusive, InputError
+    from gradproof.case import Case
     from gradproof.check import assert_gradients, check
     from gradproof.numerics.derivative import derivative
     from gradproof.numerics.estimate import Estimate
     from gradproof.report.model import Finding, Report
+    from gradproof.report.store import load
 
 __all__ = [
+    "Case",
     "Estimate",
     "Finding",
     "GradientMismatch",
@@ -25,10 +28,12 @@ __all__ = [
     "check",
     "check_layers",
     "derivative",
+    "load",
 ]
 
 # Names are imported when they are first asked for: `gradproof --help` needs no NumPy.
 _HOMES = {
+    "Case": "gradproof.case",
     "Estimate": "gradproof.numerics.estimate",
     "Finding": "gradproof.report.model",
     "GradientMismatch": "gradproof._errors",
@@ -40,6 +45,7 @@ _HOMES = {
     "check": "gradproof.check",
     "check_layers": "gradproof.check",
     "derivative": "gradproof.numerics.derivative",
+    "load": "gradproof.report.store",
 }
 
 

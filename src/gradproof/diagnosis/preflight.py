@@ -260,7 +260,9 @@ def _own_rounding(gradient: Floats, scatter: _Scatter, tiny: Floats, most: float
         sigma = np.sqrt(scatter.square / scatter.rows)
         # At an optimum the claim itself is 0, but not its terms nor its neighbours.
         size = np.fmax(np.abs(gradient), scatter.largest)
-        sigma = np.where((sigma <= most * size) | (sigma <= tiny), sigma, 0.0)
-        relative = np.where(size > 0.0, sigma / size, np.nan)
+        is_rounding = sigma <= most * size
+        # What is nothing but rounding says nothing of the others.
+        relative = np.where(is_rounding & (size > 0.0), sigma / size, np.nan)
+        sigma = np.where(is_rounding | (sigma <= tiny), sigma, 0.0)
     typical = float(np.nanmedian(relative)) if np.isfinite(relative).any() else 0.0
     return np.nan_to_num(SIGMAS * np.fmax(sigma, typical * np.abs(gradient)))

@@ -22,7 +22,7 @@ from bench.diagnosis_torch_functions import Layer, Linear, bent
 from torch import nn
 
 from gradproof.diagnosis.localise import localise
-from gradproof.explaining import _examined
+from gradproof.explaining import examine_part
 from gradproof.outcome.trial import Settings
 from gradproof.subjects.base import Stage, Subject
 from gradproof.subjects.choose import maker
@@ -176,7 +176,7 @@ def cost_of(deep: Deep) -> Cost:
         return replace(stage, open=opening)
 
     def judge(part: Subject, grad: object) -> Any:
-        return _examined(part, grad, settings, rng)
+        return examine_part(part, grad, settings, rng)
 
     with subject.session():
         subject.value()

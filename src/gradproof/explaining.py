@@ -65,7 +65,7 @@ def causes_of(
         return []
 
     def judge(part: Subject, grad: object) -> Report | None:
-        return _examined(part, grad, settings, rng)
+        return examine_part(part, grad, settings, rng)
 
     stages = subject.stages(whole.grad)
     origins = localise(stages, failing, judge, subject.budget, rng)
@@ -91,21 +91,17 @@ def with_causes(report: Report, causes: Sequence[Finding]) -> Report:
     return replace(report, findings=(*causes, *report.findings), reason=reason)
 
 
-def _headline(cause: Finding) -> str | None:
-    """Where, and what kind of mistake; None where nothing has been explained."""
-    if "layer" in cause.evidence:
-        return f"{cause.message.partition(': ')[0]} ({cause.kind})"
-    return None if cause.kind in ("unexplained", "budget") else cause.message
-
-
-def _failing(one: Examined) -> list[str]:
-    return [name for name, tensor in one.report.tensors.items() if tensor.verdict == "fail"]
-
-
-def _examined(
+def examine_part(
     part: Subject, grad: object, settings: Settings, rng: np.random.Generator
 ) -> Report | None:
-    """A report on a part of f by itself; None where it has no usable value."""
+    """A report on a part of f by itself; None where it has no usable value.
+
+    Args:
+        part: the part around its inputs.
+        grad: its claim.
+        settings: what the caller asked for of f.
+        rng: for entries and directions.
+    """
     value = look_at_value(part)
     if not value.is_usable:
         return None
@@ -121,6 +117,17 @@ def _examined(
             line = Line(part, claim.gradient, claim.rounding, value.value, value.jitter)
             report = with_shared_kinks(report, line, scale)
     return report
+
+
+def _headline(cause: Finding) -> str | None:
+    """Where, and what kind of mistake; None where nothing has been explained."""
+    if "layer" in cause.evidence:
+        return f"{cause.message.partition(': ')[0]} ({cause.kind})"
+    return None if cause.kind in ("unexplained", "budget") else cause.message
+
+
+def _failing(one: Examined) -> list[str]:
+    return [name for name, tensor in one.report.tensors.items() if tensor.verdict == "fail"]
 
 
 def _about_origin(

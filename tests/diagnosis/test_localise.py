@@ -12,7 +12,7 @@ from tests.diagnosis.subjects import Parts, subject_of
 
 from gradproof import InputError
 from gradproof.diagnosis.localise import Origin, localise, unexplained, victims
-from gradproof.explaining import _examined
+from gradproof.explaining import examine_part
 from gradproof.outcome.trial import Settings
 from gradproof.report.model import Report
 from gradproof.subjects.base import Stage, Subject
@@ -29,7 +29,7 @@ class Judge:
 
     def __call__(self, part: Subject, grad: object) -> Report | None:
         self.judged += 1
-        return _examined(part, grad, SETTINGS, np.random.default_rng(0))
+        return examine_part(part, grad, SETTINGS, np.random.default_rng(0))
 
 
 def found(

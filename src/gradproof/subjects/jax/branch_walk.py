@@ -18,30 +18,15 @@ import numpy as np
 from jax import lax
 
 from gradproof.subjects.jax.branch_rules import SMOOTH_CALLS, differing, is_opaque, is_shift
+from gradproof.subjects.jax.stage_calls import CALLS as PLAIN_CALLS
 
 #: A value at both points; the same object twice where it cannot differ.
 Pair = tuple[Any, Any]
 #: The number of units that branch otherwise, by the name and the line of their site.
 Counts = dict[tuple[str, str], Any]
 
-#: Operations that do nothing but call a function, and where it is among their parameters.
-CALLS = frozenset(
-    {
-        "jit",
-        "pjit",
-        "closed_call",
-        "core_closed_call",
-        "core_call",
-        "checkpoint",
-        "remat",
-        "remat2",
-        "custom_jvp_call",
-        "custom_vjp_call",
-        "custom_vjp_call_jaxpr",
-        "custom_vmap_call",
-        "custom_dce_call",
-    }
-)
+#: Operations that do nothing but call a function; here rules of one's own make no difference.
+CALLS = PLAIN_CALLS | {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
 CALLED = ("jaxpr", "call_jaxpr", "call", "fun_jaxpr")
 
 #: Files that f is not written in.

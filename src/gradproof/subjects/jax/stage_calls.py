@@ -15,7 +15,7 @@ from typing import Any
 import jax
 from jax.extend.core import Primitive
 
-#: Operations that do nothing but call a function, and where it is among their parameters.
+#: Operations that do nothing but call a function.
 CALLS = frozenset(
     {
         "jit",

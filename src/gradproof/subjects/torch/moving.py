@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -162,9 +162,3 @@ def _context(count: int) -> Any:
     context: Any = torch.autograd.function.FunctionCtx()
     context.needs_input_grad = (False,) * count
     return context
-
-
-def in_lanes(function: Callable[..., Tensor], *batched: Any) -> Tensor:
-    """`function` of each lane of the batched arguments, with the same random numbers in all."""
-    mapped: Callable[..., Tensor] = torch.func.vmap(function, randomness="same")
-    return mapped(*batched)

@@ -526,3 +526,10 @@ def test_assertion_does_not_pass_what_could_not_be_decided() -> None:
     with pytest.raises(Inconclusive) as caught:
         assert_gradients(lambda x: np.inf, X, np.cos)
     assert caught.value.report.verdict == "inconclusive"
+
+
+def test_a_report_says_what_it_was_made_with_and_its_options() -> None:
+    report = check(sines, np.ones(3), np.cos, coverage="sample", samples=2, steps="x[1]")
+    assert report.settings == {"samples": 2, "promote": True, "steps": "x[1]"}
+    assert report.versions["numpy"] == np.__version__
+    assert {"gradproof", "python", "system"} <= set(report.versions)

@@ -28,6 +28,7 @@ from gradproof.outcome.trial import Settings
 from gradproof.planning import advice_on, plan_of
 from gradproof.report.model import Report
 from gradproof.report.progress import OnProgress, progress_bar
+from gradproof.report.versions import versions_in_use
 from gradproof.subjects.base import Subject
 from gradproof.subjects.budget import Budget
 from gradproof.subjects.choose import maker
@@ -182,8 +183,21 @@ def check(
     if parts:
         report = with_terms(report, {name: part.report for name, part in parts.items()})
     report = with_causes(with_findings(report, advice), causes)
-    seconds = time.perf_counter() - started
-    return replace(report, evaluations=evaluations, seconds=seconds, plan=plan)
+    chosen = {
+        "samples": samples if coverage == "sample" else None,
+        "promote": promote,
+        "steps": steps,
+        "max_evaluations": max_evaluations,
+        "max_seconds": max_seconds,
+    }
+    return replace(
+        report,
+        evaluations=evaluations,
+        seconds=time.perf_counter() - started,
+        plan=plan,
+        settings={name: value for name, value in chosen.items() if value is not None},
+        versions=versions_in_use(),
+    )
 
 
 def check_layers(layers: Any, x: Any, loss: Any, **options: Any) -> Report:

@@ -160,7 +160,11 @@ class TensorReport:
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of a check; true in a boolean context only for the verdict `pass`."""
+    """The outcome of a check; true in a boolean context only for the verdict `pass`.
+
+    `settings` are the other options of the check that are plain values, and `versions` what it ran
+    with: {"gradproof": "0.1.0", "numpy": "2.4.1", ...}.
+    """
 
     verdict: Verdict
     reason: str
@@ -186,6 +190,8 @@ class Report:
     confidence: float = float("nan")
     probes: tuple[ProbeRow, ...] = ()
     plan: Plan | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return self.verdict == "pass"

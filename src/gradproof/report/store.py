@@ -45,12 +45,16 @@ _UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib
 
 @dataclass(frozen=True)
 class Result:
-    """A report, what was checked, and where that is written; `file` is None where nobody said."""
+    """A report, what was checked, and where that is written; `file` is None where nobody said.
+
+    `reproduce` is the line for a shell that makes the same check again.
+    """
 
     name: str
     report: Report
     file: str | None = None
     line: int | None = None
+    reproduce: str | None = None
 
 
 @dataclass

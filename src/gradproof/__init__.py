@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gradproof.numerics.estimate import Estimate
     from gradproof.report.model import Finding, Report
     from gradproof.report.store import load
+    from gradproof.training.watch import watch
 
 __all__ = [
     "Case",
@@ -29,6 +30,7 @@ __all__ = [
     "check_layers",
     "derivative",
     "load",
+    "watch",
 ]
 
 # Names are imported when they are first asked for: `gradproof --help` needs no NumPy.
@@ -46,6 +48,7 @@ _HOMES = {
     "check_layers": "gradproof.check",
     "derivative": "gradproof.numerics.derivative",
     "load": "gradproof.report.store",
+    "watch": "gradproof.training.watch",
 }
 
 

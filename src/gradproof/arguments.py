@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import numbers
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeGuard
 
 import numpy as np
@@ -31,10 +31,6 @@ def validate(settings: Settings) -> None:
     demand(is_confidence, "a number from 0.5 to below 1", "confidence", confidence)
     is_resolution = isinstance(resolution, numbers.Real) and 0.0 < resolution < 1.0
     demand(is_resolution, "a number between 0 and 1", "resolution", resolution)
-    steps = settings.steps
-    demand(
-        steps is None or isinstance(steps, str), "the name of an entry or tensor", "steps", steps
-    )
 
 
 def validate_claim(subject: Subject, grad: object) -> None:
@@ -79,6 +75,16 @@ def as_steps(customary: object) -> tuple[float, ...]:
     are_positive = all(np.isfinite(h) and h > 0.0 for h in steps)
     demand(are_positive, "positive steps", "customary", customary)
     return steps
+
+
+def as_labels(steps: object) -> tuple[str, ...]:
+    """The entries and tensors whose error is tabulated, each once; none where nobody said."""
+    if steps is None:
+        return ()
+    given = [steps] if isinstance(steps, str) else steps
+    are_names = isinstance(given, Sequence) and all(isinstance(label, str) for label in given)
+    demand(are_names and bool(given), "the name of an entry or tensor", "steps", steps)
+    return tuple(dict.fromkeys(given)) if isinstance(given, Sequence) else ()
 
 
 def demand(holds: bool, expected: str, name: str, value: object) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gradproof._errors import GradientMismatch, Inconclusive
 from gradproof.arguments import (
+    as_labels,
     as_steps,
     demand,
     validate,
@@ -51,7 +52,7 @@ def check(
     f_batch: Callable[[Any], Any] | None = None,
     terms: Mapping[str, Term] = MappingProxyType({}),
     customary: Sequence[float] = (1e-4, 1e-5),
-    steps: str | None = None,
+    steps: str | Sequence[str] | None = None,
     engine: Engine = serial,
     progress: bool | OnProgress = False,
     max_evaluations: int | None = None,
@@ -97,8 +98,8 @@ def check(
             then `grad` less the numeric gradients of the others.
         customary: fixed steps h at which to show what the rules of thumb would say. They cost
             evaluations only where `f` has kinks near `x`.
-        steps: an entry ("w[2, 1]") or tensor ("w") whose error is tabulated against the step; the
-            worst entry by default.
+        steps: an entry ("w[2, 1]") or tensor ("w") whose error is tabulated against the step, or
+            several of them; the worst entry by default.
         engine: a map-like callable that runs chunks of evaluations.
         progress: True for a progress bar, or a callable that gets (done, expected).
         max_evaluations: when f has been evaluated so often, what is known by then is reported, and
@@ -132,7 +133,10 @@ def check(
         callable(progress) or isinstance(progress, bool), "a bool or callable", "progress", progress
     )
     validate_terms(terms)
-    settings = Settings(coverage, samples, resolution, confidence, seed, as_steps(customary), steps)
+    labels = as_labels(steps)
+    settings = Settings(
+        coverage, samples, resolution, confidence, seed, as_steps(customary), labels
+    )
     validate(settings)
     demand(isinstance(promote, bool), "a bool", "promote", promote)
     validate_budget(max_evaluations, max_seconds)
@@ -186,7 +190,7 @@ def check(
     chosen = {
         "samples": samples if coverage == "sample" else None,
         "promote": promote,
-        "steps": steps,
+        "steps": steps if steps is None or isinstance(steps, str) else labels,
         "max_evaluations": max_evaluations,
         "max_seconds": max_seconds,
     }

@@ -21,10 +21,10 @@ import pytest
 
 import gradproof
 from gradproof import InputError, Report
-from gradproof.report import store, writing
+from gradproof.report import writing
 from gradproof.report.entries import Entries
 from gradproof.report.model import Finding
-from gradproof.report.store import Result, dump_results, load_results, save_results
+from gradproof.report.store import Result, dump_results, files, load_results, save_results
 
 LONG = "x" * 10_000
 HOSTILE = (
@@ -102,6 +102,7 @@ def hostile() -> Report:
         "tuple": (1, ("a", None)),
         "float": {"float": "nan"},
         "mapping": {"mapping": 1e308},
+        "no tuple": {"tuple": [1, 2]},
         "complex": 1 + 2j,
         HOSTILE[1]: set("ba"),
     }
@@ -203,13 +204,16 @@ def test_evidence_is_plain_and_numbers_are_told_from_strings(tmp_path: Path) -> 
         "scalar": 0.5,
         "whole": 7,
         "flag": True,
-        "tuple": [1, ["a", None]],
+        "tuple": (1, ("a", None)),
         "float": {"float": "nan"},
         "mapping": {"mapping": 1e308},
+        "no tuple": {"tuple": [1, 2]},
         "complex": "(1+2j)",
         HOSTILE[1]: ["a", "b"],
     }
-    assert all(type(evidence[key]) in (str, float, int, bool, list, dict) for key in evidence)
+    assert all(
+        type(evidence[key]) in (str, float, int, bool, list, tuple, dict) for key in evidence
+    )
 
 
 def refuse(constant: str) -> None:
@@ -238,7 +242,7 @@ def test_many_entries_stand_beside_and_few_do_not(tmp_path: Path) -> None:
 
 
 def test_entries_of_terms_stand_beside_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "MOST_INLINE", 0)
+    monkeypatch.setattr(files, "MOST_INLINE", 0)
     some = [Result("a", right()), Result("b", with_terms()), Result("c", hostile())]
     save_results(some, tmp_path / "r")
     assert (tmp_path / "r").stat().st_size > 0
@@ -271,7 +275,7 @@ def test_a_result_in_place_of_another_takes_its_entries_away_at_the_end(
         writing.write_whole(to, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "write_whole", killed)
+        patch.setattr(files, "write_whole", killed)
         with pytest.raises(KeyboardInterrupt):
             second.save(path)
     assert gradproof.load(path).entries == first.entries
@@ -312,7 +316,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "deep": (lambda: b"[" * 200_000, "no JSON"),
     "another": (lambda: b'{"format": "coverage"}', "no result of gradproof's"),
     "a list": (lambda: b"[1]", "no result of gradproof's"),
-    "later": (lambda: changed(lambda d: d.update(version=2)), "version 2"),
+    "later": (lambda: changed(lambda d: d.update(version=3)), "version 3"),
     "no results": (lambda: changed(lambda d: d.update(results=[])), "no result"),
     "a field": (
         lambda: changed(lambda d: report_in(d).pop("seed")),
@@ -416,7 +420,7 @@ def test_the_document_is_written_after_the_entries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = []
-    monkeypatch.setattr(store, "write_whole", lambda path, content: written.append(path.name))
+    monkeypatch.setattr(files, "write_whole", lambda path, content: written.append(path.name))
     large().save(tmp_path / "r.json")
     assert [name.partition("-")[0] for name in written] == ["r.entries", "r.json"]
 

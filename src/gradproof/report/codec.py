@@ -23,6 +23,8 @@ Pack = Callable[[Entries], Any]
 Unpack = Callable[[Any], Entries]
 
 _NOT_FINITE = ("nan", "inf", "-inf")
+#: Keys that a mapping with nothing else is told by.
+_TAGS = {"float", "tuple", "mapping"}
 
 
 def to_plain(value: Any, hint: Any, pack: Pack) -> Any:
@@ -110,7 +112,8 @@ def plain_evidence(value: Any) -> Any:
     """Evidence of any kind as plain lists, numbers and strings.
 
     A number that is not finite becomes {"float": "nan"}, since nothing else tells it from a string;
-    whatever is not made of numbers, strings and containers is written as it prints.
+    a tuple {"tuple": [...]}; a mapping that looks like one of these {"mapping": {...}}. Whatever is
+    not made of numbers, strings and containers is written as it prints.
     """
     if value is None or isinstance(value, bool | np.bool_):
         return None if value is None else bool(value)
@@ -125,8 +128,10 @@ def plain_evidence(value: Any) -> Any:
         return plain_evidence(value.tolist())
     if isinstance(value, Mapping):
         pairs = {str(key): plain_evidence(item) for key, item in value.items()}
-        return {"mapping": pairs} if set(pairs) in ({"float"}, {"mapping"}) else pairs
-    if isinstance(value, list | tuple):
+        return {"mapping": pairs} if len(pairs) == 1 and set(pairs) <= _TAGS else pairs
+    if isinstance(value, tuple):
+        return {"tuple": [plain_evidence(item) for item in value]}
+    if isinstance(value, list):
         return [plain_evidence(item) for item in value]
     if isinstance(value, set | frozenset):
         return [plain_evidence(item) for item in sorted(value, key=repr)]
@@ -141,6 +146,8 @@ def read_evidence(value: Any) -> Any:
         return value
     if set(value) == {"float"} and value["float"] in _NOT_FINITE:
         return float(value["float"])
+    if set(value) == {"tuple"} and isinstance(value["tuple"], list):
+        return tuple(read_evidence(item) for item in value["tuple"])
     if set(value) == {"mapping"} and isinstance(value["mapping"], dict):
         value = value["mapping"]
     return {key: read_evidence(item) for key, item in value.items()}

@@ -2,60 +2,32 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gradproof._errors import InputError
-from gradproof.numerics import agreement
+from gradproof.report.entry import VERDICTS, Entry, EntryVerdict
+from gradproof.report.entry_columns import (
+    CODES,
+    DERIVED,
+    FLOATS,
+    as_column,
+    codes_of,
+    demand_below,
+)
 
 if TYPE_CHECKING:
     import pandas
     import pyarrow
 
-EntryVerdict = Literal["match", "mismatch", "kink", "unresolved"]
-VERDICTS: tuple[str, ...] = get_args(EntryVerdict)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One scalar of a tensor, with its analytic and numeric derivative.
-
-    `error` is the half-width of the bar around `numeric`; `rounding` the analytic side's own
-    rounding, which the comparison adds to it.
-    """
-
-    tensor: str
-    index: tuple[int, ...]
-    value: float
-    analytic: float
-    numeric: float
-    error: float
-    rounding: float
-    difference: float
-    same_sign: bool
-    relative_error: float
-    digits_agree: float
-    digits_attainable: float
-    verdict: EntryVerdict
-    reason: str
-
-    @property
-    def name(self) -> str:
-        """The entry as one writes it: `conv1.weight[3, 0, 2, 1]`."""
-        if not self.index:
-            return self.tensor
-        return f"{self.tensor}[{', '.join(map(str, self.index))}]"
+__all__ = ["VERDICTS", "Entries", "Entry", "EntryVerdict"]
 
 
 _COLUMNS = tuple(field.name for field in fields(Entry))
-_NAMED_IN_ERRORS = 20
-_FLOATS = ("value", "analytic", "numeric", "error", "rounding")
-_CODES = ("tensor_code", "flat_index", "verdict_code", "reason_code")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -109,17 +81,17 @@ class Entries:
         put("names", tuple(self.names))
         put("shapes", tuple(tuple(int(n) for n in shape) for shape in self.shapes))
         put("reasons", tuple(self.reasons))
-        for name in (*_CODES, *_FLOATS):
-            put(name, _column(name, getattr(self, name), len(self)))
+        for name in (*CODES, *FLOATS):
+            put(name, as_column(name, getattr(self, name), len(self)))
         if len(self.shapes) != len(self.names):
             raise InputError(f"Expected {len(self.names)} shapes but got {len(self.shapes)}")
         if len(set(self.names)) != len(self.names):
             raise InputError("Expected unique tensor names but got some twice")
         sizes = np.array([np.prod(shape, dtype=np.intp) for shape in self.shapes], np.intp)
-        _demand_below("tensor_code", self.tensor_code, len(self.names))
-        _demand_below("verdict_code", self.verdict_code, len(VERDICTS))
-        _demand_below("reason_code", self.reason_code, len(self.reasons))
-        _demand_below("flat_index", self.flat_index, sizes[self.tensor_code])
+        demand_below("tensor_code", self.tensor_code, len(self.names))
+        demand_below("verdict_code", self.verdict_code, len(VERDICTS))
+        demand_below("reason_code", self.reason_code, len(self.reasons))
+        demand_below("flat_index", self.flat_index, sizes[self.tensor_code])
         # Narrowed only now: a code of 256 would have become a 0, a match.
         put("verdict_code", self.verdict_code.astype(np.uint8))
         self.verdict_code.setflags(write=False)
@@ -157,14 +129,14 @@ class Entries:
         return cls(
             names=names,
             shapes=tuple(tuple(shape) for shape in shapes),
-            tensor_code=full(_codes("tensor", tensor, names)),
+            tensor_code=full(codes_of("tensor", tensor, names)),
             flat_index=np.atleast_1d(np.asarray(flat_index)),
             value=full(value),
             analytic=full(analytic),
             numeric=full(numeric),
             error=full(error),
             rounding=full(rounding),
-            verdict_code=full(_codes("verdict", verdict, VERDICTS)),
+            verdict_code=full(codes_of("verdict", verdict, VERDICTS)),
             reason_code=np.array([code_of_reason[text] for text in reason_of_row], np.intp),
             reasons=tuple(code_of_reason),
         )
@@ -225,7 +197,7 @@ class Entries:
         # Reasons by their text: the codes depend on the order in which they were met.
         return np.array_equal(self["reason"], other["reason"]) and all(
             np.array_equal(getattr(self, name), getattr(other, name), equal_nan=True)
-            for name in (*_FLOATS, "tensor_code", "flat_index", "verdict_code")
+            for name in (*FLOATS, "tensor_code", "flat_index", "verdict_code")
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -273,9 +245,9 @@ class Entries:
         """The rows that meet all conditions given; `where` is a boolean mask over the rows."""
         keep = np.ones(len(self), np.bool_)
         if tensor is not None:
-            keep &= np.isin(self.tensor_code, _codes("tensor", _listed(tensor), self.names))
+            keep &= np.isin(self.tensor_code, codes_of("tensor", _listed(tensor), self.names))
         if verdict is not None:
-            keep &= np.isin(self.verdict_code, _codes("verdict", _listed(verdict), VERDICTS))
+            keep &= np.isin(self.verdict_code, codes_of("verdict", _listed(verdict), VERDICTS))
         if where is not None:
             mask = np.asarray(where)
             if mask.dtype != np.bool_ or mask.shape != keep.shape:
@@ -307,118 +279,33 @@ class Entries:
 
     def to_pandas(self) -> pandas.DataFrame:
         """A pandas data frame with the same columns."""
-        frame = _need("pandas", "Entries.to_pandas()").DataFrame
-        return frame({name: self[name].copy() for name in self.columns})
+        from gradproof.report.entry_export import to_pandas
+
+        return to_pandas(self)
 
     def to_arrow(self) -> pyarrow.Table:
         """A pyarrow table with the same columns; `index` is a list of integers."""
-        arrow = _need("pyarrow", "Entries.to_arrow()")
-        columns = {name: arrow.array(self[name]) for name in self.columns if name != "index"}
-        columns["index"] = arrow.array(self["index"].tolist(), arrow.list_(arrow.int64()))
-        return arrow.table({name: columns[name] for name in self.columns})
+        from gradproof.report.entry_export import to_arrow
+
+        return to_arrow(self)
 
     def _take(self, rows: NDArray[np.intp]) -> Entries:
         # Past the constructor: rows of a table need neither be looked at again nor copied.
         taken = object.__new__(Entries)
         for name in ("names", "shapes", "reasons"):
             object.__setattr__(taken, name, getattr(self, name))
-        for name in (*_CODES, *_FLOATS):
+        for name in (*CODES, *FLOATS):
             column = getattr(self, name)[rows]
             column.setflags(write=False)
             object.__setattr__(taken, name, column)
         return taken
 
     def _compute(self, name: str) -> NDArray[Any]:
-        if name in _FLOATS:
+        if name in FLOATS:
             given: NDArray[Any] = getattr(self, name)
             return given.view()
-        return _DERIVED[name](self)
-
-
-def _index_tuples(table: Entries) -> NDArray[Any]:
-    column = np.empty(len(table), object)
-    for code, shape in enumerate(table.shapes):
-        rows = np.flatnonzero(table.tensor_code == code)
-        axes = np.unravel_index(table.flat_index[rows], shape) if shape else ()
-        tuples = zip(*(axis.tolist() for axis in axes), strict=True) if axes else [()] * len(rows)
-        column[rows] = _objects(tuples, len(rows))
-    return column
-
-
-def _difference(table: Entries) -> NDArray[np.float64]:
-    with np.errstate(all="ignore"):  # infinity - infinity is a NaN to show, not to warn of
-        return table.analytic - table.numeric
-
-
-def _same_sign(table: Entries) -> NDArray[np.bool_]:
-    # Not strictly opposite: a 0 agrees with either sign, a NaN with none.
-    with np.errstate(invalid="ignore"):
-        same: NDArray[np.bool_] = np.sign(table.analytic) * np.sign(table.numeric) >= 0.0
-    return same
-
-
-_DERIVED: dict[str, Callable[[Entries], NDArray[Any]]] = {
-    "tensor": lambda t: _objects(t.names, len(t.names))[t.tensor_code],
-    "index": _index_tuples,
-    "difference": _difference,
-    "same_sign": _same_sign,
-    "relative_error": lambda t: agreement.relative_error(t.analytic, t.numeric),
-    "digits_agree": lambda t: agreement.digits_agree(t.analytic, t.numeric),
-    "digits_attainable": lambda t: agreement.digits_attainable(t.numeric, t.error),
-    "verdict": lambda t: np.array(VERDICTS)[t.verdict_code],
-    "reason": lambda t: _objects(t.reasons, len(t.reasons))[t.reason_code],
-}
-
-
-def _objects(items: Iterable[object], count: int) -> NDArray[Any]:
-    # One object per cell: np.array would take a list of tuples apart into more dimensions.
-    return np.fromiter(items, object, count)
-
-
-def _column(name: str, given: ArrayLike, rows: int) -> NDArray[Any]:
-    array = np.asarray(given)
-    if array.shape != (rows,):
-        raise InputError(f"Expected {name} of shape ({rows},) but got shape {array.shape}")
-    wanted = np.dtype(np.float64 if name in _FLOATS else np.intp)
-    if rows and not np.can_cast(array.dtype, wanted, "same_kind"):
-        raise InputError(f"Expected {name} of {wanted} but got {array.dtype}")
-    column = array.astype(wanted)  # a copy, so that nobody else can write to it
-    column.setflags(write=False)
-    return column
-
-
-def _demand_below(
-    name: str, codes: NDArray[np.integer[Any]], limit: int | NDArray[np.intp]
-) -> None:
-    wrong = np.flatnonzero((codes < 0) | (codes >= limit))
-    if wrong.size:
-        row = int(wrong[0])
-        most = int(np.broadcast_to(limit, codes.shape)[row]) - 1
-        raise InputError(f"Expected {name} from 0 to {most} but got {codes[row]} in row {row}")
+        return DERIVED[name](self)
 
 
 def _listed(labels: str | Iterable[str]) -> list[str]:
     return [labels] if isinstance(labels, str) else list(labels)
-
-
-def _codes(what: str, labels: Sequence[str] | ArrayLike, known: Sequence[str]) -> NDArray[Any]:
-    # Python strings, not a NumPy array of them: one long name would widen every cell.
-    if isinstance(labels, str):
-        labels = np.array(labels, object)
-    array = np.asarray(labels, None if isinstance(labels, np.ndarray) else object)
-    if not array.size or not isinstance(array.flat[0], str):
-        return np.asarray(labels)
-    code_of = {label: code for code, label in enumerate(known)}
-    try:
-        return np.array([code_of[label] for label in array.ravel().tolist()]).reshape(array.shape)
-    except KeyError as unknown:
-        more = ", ..." if len(known) > _NAMED_IN_ERRORS else ""
-        some = ", ".join(map(repr, known[:_NAMED_IN_ERRORS]))
-        raise InputError(f"Expected {what} in [{some}{more}] but got {unknown}") from None
-
-
-def _need(package: str, method: str) -> Any:
-    try:
-        return importlib.import_module(package)
-    except ImportError:
-        raise ImportError(f"{method} needs {package}: pip install {package}") from None

@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gradproof.report.entries import Entries, Entry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Verdict = Literal["pass", "fail", "inconclusive"]
 Severity = Literal["bug", "warning", "info"]
@@ -201,16 +204,81 @@ class Report:
 
         return render_text(self)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def _repr_html_(self) -> str:
+        from gradproof.report.notebook import render_notebook
+
+        return render_notebook(self)
+
+    def save(
+        self, path: str | os.PathLike[str], entries: Literal["npz", "parquet"] = "npz"
+    ) -> None:
         """Write everything in this report to a JSON file that `gradproof.load` reads.
 
         More than 2,000 entries go to an .npz beside it, `result.entries-0123456789ab.npz` for
         `result.json`, to be kept with it. Whenever the program is killed, the old result is there
         or the new one, and whole.
 
+        Args:
+            path: the JSON file.
+            entries: "parquet" for a .parquet instead, with the entries however few they are, which
+                pandas, Polars, DuckDB and others read by themselves (the extra `store`).
+
         Raises:
+            InputError: `entries` is something else, or pyarrow is not installed.
             OSError: it cannot be written.
         """
         from gradproof.report.store import save
 
-        save(self, path)
+        save(self, path, entries)
+
+    def save_html(self, path: str | os.PathLike[str]) -> None:
+        """Write this report as one HTML file, to be opened in any browser, offline too.
+
+        Verdict and findings, a table of tensors, and for each of them where in it the error is; at
+        most 200,000 entries, the worst of each tensor, about 80 bytes each. Whenever the program is
+        killed, the old file is there or the new one, and whole.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        from gradproof.report.html import render_html
+        from gradproof.report.store import Result
+        from gradproof.report.writing import write_whole
+
+        write_whole(path, render_html([Result("", self)]).encode())
+
+    def plot_steps(self, label: str | None = None) -> Figure:
+        """Error against the step h on logarithmic axes, as a matplotlib figure.
+
+        The distance of the plain central difference from the claim at each h, its two parts
+        (truncation and rounding) with their fitted powers of h, the steps between which a kink
+        lies, the error bar of the numeric value, and in words what it means.
+
+        Args:
+            label: the entry or tensor of one of `steps`; the first by default.
+
+        Raises:
+            InputError: there is no such table in `steps`, or none at all.
+            ImportError: matplotlib is not installed (the extra `plot`).
+        """
+        from gradproof.report.figures import plot_steps
+
+        return plot_steps(self, label)
+
+    def plot_tensor(self, name: str | None = None) -> Figure:
+        """What was found in one tensor, as a matplotlib figure.
+
+        A map of the error over the tensor in units of the error bar, a histogram of the digits that
+        agree and those attainable, and the analytic against the numeric values; where entries were
+        not looked at one by one, the detection limits and the random directions.
+
+        Args:
+            name: the tensor; the worst by default.
+
+        Raises:
+            InputError: there is no such tensor.
+            ImportError: matplotlib is not installed (the extra `plot`).
+        """
+        from gradproof.report.figures import plot_tensor
+
+        return plot_tensor(self, name)

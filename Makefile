@@ -5,13 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench format clean
+.PHONY: help demo test lint bench docs pictures format clean
 
 help:
 	@echo "make demo    check the gradients of an example network"
 	@echo "make test    run the tests, the examples in docstrings included"
 	@echo "make lint    check format, style, types and the flow of imports"
 	@echo "make bench   measure whether the error bars and the verdicts are true"
+	@echo "make docs    build the documentation, docs/_build/html/index.html"
+	@echo "make pictures  draw the README's pictures again"
 	@echo "make format  put the code in form"
 	@echo "make clean   remove the environment and everything built"
 
@@ -34,18 +36,28 @@ lint: $(VENV)/.installed-dev
 bench: export OPENBLAS_NUM_THREADS = 1
 bench: export OMP_NUM_THREADS = 1
 bench: $(VENV)/.installed-bench
-	$(BIN)/python -m bench.calibration
-	$(BIN)/python -m bench.scorecard
+	$(BIN)/python -m bench.calibration --write docs/compare.md
+	$(BIN)/python -m bench.scorecard --write docs/compare.md
+	$(BIN)/python -m bench.diagnosis --write docs/compare.md
 	$(BIN)/python -m bench.blindness
 	$(BIN)/python -m bench.speed --threads 1 --write docs/speed.md
 	$(BIN)/python -m bench.growth --threads 1 --write docs/speed.md --plot docs/growth.svg
+	$(BIN)/python -m bench.startup
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -j 2 docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+# The demo's images come with scikit-learn.
+pictures: $(VENV)/.installed-demo
+	$(BIN)/python -m bench.pictures
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
 clean:
-	rm -rf $(VENV) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist docs/_build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per extra: installed again only when what it installs may have changed.

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -13,7 +14,7 @@ from gradproof.cli import ExitCode, main
 from gradproof.examples import digits_cnn
 from gradproof.examples.plants import PLANTS
 
-QUICK = ("--images", "8", "--burn-in", "10", "--coverage", "sample")
+QUICK = ("--images", "4", "--burn-in", "10", "--coverage", "sample")
 #: Plants that a few entries drawn at random may miss, and some others: every entry is checked.
 FULLY_CHECKED = (
     "bias-not-summed",
@@ -22,8 +23,8 @@ FULLY_CHECKED = (
     "one-entry",
     "sign-flipped-bias",
 )
-FULL = ("--images", "8", "--burn-in", "10", "--coverage", "full")
-LIGHT = ("numpy", "gradproof.check", "gradproof.numerics", "rich")
+FULL = ("--images", "4", "--burn-in", "10", "--coverage", "full")
+LIGHT = ("numpy", "gradproof.check", "gradproof.numerics", "rich", "jinja2")
 
 
 def run(*arguments: str, width: int = 80) -> Result:
@@ -84,7 +85,8 @@ def test_help_imports_no_numerics(arguments: list[str]) -> None:
 
 
 def test_an_import_of_numerics_would_be_seen() -> None:
-    assert modules_after("demo", "--no-progress", *QUICK, "--samples", "2") == set(LIGHT)
+    options = ("--no-progress", *QUICK, "--samples", "2", "--html", os.devnull)
+    assert modules_after("demo", *options) == set(LIGHT)
 
 
 def test_list_plants_names_all_with_their_tensors() -> None:
@@ -95,11 +97,14 @@ def test_list_plants_names_all_with_their_tensors() -> None:
         assert entry in result.output
 
 
-def test_a_right_gradient_exits_with_0() -> None:
-    result = run("demo", *QUICK)
+def test_a_right_gradient_exits_with_0_and_has_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "demo.html"
+    result = run("demo", *QUICK, "--html", str(page))
     assert result.exit_code == ExitCode.PASS
     assert "PASS: the gradient is right." in result.output
     assert "Exit code" not in result.output
+    line = "gradproof demo --burn-in 10 --images 4 --coverage sample"
+    assert line in page.read_text("utf-8")
 
 
 @pytest.mark.parametrize("plant", PLANTS)
@@ -126,13 +131,14 @@ def test_dropout_left_on_exits_with_3_and_names_dropout() -> None:
         (["--plant", "nothing"], "plant='nothing'"),
         (["--steps", "conv9.weight", *QUICK], "steps='conv9.weight'"),
         (["--steps", "fc2.bias[99]", *QUICK], "steps='fc2.bias[99]'"),
+        (["--html", "nowhere/demo.html"], "'nowhere/demo.html': its folder is not there"),
     ],
-    ids=["plant", "tensor", "entry"],
+    ids=["plant", "tensor", "entry", "folder"],
 )
 def test_what_cannot_be_used_is_one_line_on_stderr(arguments: list[str], named: str) -> None:
     result = run("demo", *arguments)
     assert result.exit_code == ExitCode.USAGE
-    assert result.stderr.startswith("gradproof: Expected ")
+    assert result.stderr.startswith("gradproof: ")
     assert named in result.stderr
     assert result.stderr.count("\n") == 1
     assert "PASS" not in result.stdout
@@ -201,8 +207,12 @@ def test_in_a_pipe_there_is_no_bar_and_plain_ascii_within_80_columns() -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-def test_on_a_terminal_there_is_a_bar_unless_it_is_switched_off() -> None:
-    shown = run_alone("demo", *QUICK, code=IMPATIENT, TTY_COMPATIBLE="1")
+def test_on_a_terminal_there_is_a_bar_unless_it_is_switched_off(tmp_path: Path) -> None:
+    case = tmp_path / "cases.py"
+    case.write_text(
+        "import gradproof\ncase = gradproof.Case(lambda x: x * x, 3.0, lambda x: 2 * x)"
+    )
+    shown = run_alone("check", str(case), code=IMPATIENT, TTY_COMPATIBLE="1")
     assert "checking" in shown.stderr
-    hidden = run_alone("demo", *QUICK, "--no-progress", code=IMPATIENT, TTY_COMPATIBLE="1")
+    hidden = run_alone("check", str(case), "--no-progress", code=IMPATIENT, TTY_COMPATIBLE="1")
     assert hidden.stderr == ""

@@ -51,6 +51,7 @@ RIGHT = (
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
     for name in ("neighbour", "cases", "_gradproof_target"):
         monkeypatch.delitem(sys.modules, name, raising=False)
@@ -114,7 +115,10 @@ def test_exit_codes() -> None:
             "cases.py has no 'nothing'; its cases: case_right, case_wrong, unsure",
         ),
         ("cases.py:number", "Expected number to be a function that returns a gradproof.Case"),
-        ("cases.py:not_a_case", "Expected a gradproof.Case from not_a_case but got int"),
+        (
+            "cases.py:not_a_case",
+            "Expected a gradproof.Case, or a pair (f, x) such as (module, input), from not_a_case",
+        ),
         ("neighbour.py", "neighbour.py has no gradproof.Case and no function named case_..."),
         ("neighbour.py:sine", "sine: TypeError: sine() missing 1 required positional argument"),
         (".", "there is no module '.'"),
@@ -233,7 +237,7 @@ def test_save_and_json_are_result_files() -> None:
     assert gradproof.load("printed.json", "case_a").verdict == "pass"
 
 
-@pytest.mark.parametrize("option", ["--save", "--output"])
+@pytest.mark.parametrize("option", ["--save", "--output", "--html"])
 def test_a_file_that_cannot_be_written_is_one_line_before_the_check(option: str) -> None:
     result = run("cases.py", option, "nowhere/file")
     assert result.exit_code == ExitCode.USAGE
@@ -252,11 +256,16 @@ def test_a_module_of_torch_is_a_case() -> None:
         "    return gradproof.Case(torch.nn.Linear(3, 2), (torch.ones(4, 3),))\n"
         "def bare():\n"
         "    return torch.nn.Linear(3, 2)\n"
+        "def with_input():\n"
+        "    return torch.nn.Linear(3, 2), torch.ones(4, 3)\n"
     )
-    result = run("model.py")
-    assert result.exit_code == ExitCode.PASS
-    assert "weight" in result.stdout
-    assert "gradproof.Case(module, (input,))" in run("model.py:bare").stderr
+    for target in ("model.py", "model.py:with_input"):
+        result = run(target)
+        assert result.exit_code == ExitCode.PASS
+        assert "weight" in result.stdout
+    bare = run("model.py:bare").stderr
+    assert "a pair (f, x) such as (module, input), from bare but got Linear" in bare
+    assert bare.count("\n") == 1
 
 
 def test_a_case_is_frozen_and_checks_its_options() -> None:
@@ -272,7 +281,7 @@ def test_a_case_is_frozen_and_checks_its_options() -> None:
 def test_help_of_every_command_is_narrow_and_imports_no_numpy() -> None:
     program = (
         "import sys\nfrom gradproof.cli import main\n"
-        "for name in ('check', 'show', 'compare'):\n"
+        "for name in ('check', 'show', 'compare', 'completion'):\n"
         "    try: main([name, '--help'])\n"
         "    except SystemExit as stop: assert not stop.code\n"
         "print('loaded:', *{'numpy', 'rich', 'gradproof.check'} & set(sys.modules))\n"

@@ -26,6 +26,7 @@ UNSURE = replace(RIGHT, verdict="inconclusive")
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
 
 
 def run(*arguments: str) -> Result:
@@ -49,7 +50,7 @@ def test_show_prints_what_the_check_printed(report: Report, code: ExitCode) -> N
 
 def test_show_knows_every_format_and_where_the_cases_were() -> None:
     save_results([Saved("case_a", WRONG, "cases.py", 3), Saved("case_b", RIGHT)], "r.json")
-    assert json.loads(run("show", "r.json", "--format", "json").stdout)["version"] == 1
+    assert json.loads(run("show", "r.json", "--format", "json").stdout)["version"] == 2
     assert (
         ElementTree.fromstring(run("show", "r.json", "--format", "junit").stdout)[0].get("tests")
         == "2"
@@ -95,6 +96,10 @@ def test_compare_exits_with_1_if_something_got_worse() -> None:
     better = run("compare", "wrong.json", "right.json")
     assert better.exit_code == ExitCode.PASS
     assert better.stdout.startswith("BETTER: ")
+    for form, start in (("markdown", "## :x: gradproof: worse\n"), ("json", '{"format": ')):
+        other = run("compare", "right.json", "wrong.json", "--format", form)
+        assert other.exit_code == ExitCode.FAIL
+        assert other.stdout.startswith(start)
     same = run("compare", "wrong.json", "wrong.json")
     assert same.exit_code == ExitCode.PASS
     assert same.stdout.startswith("SAME: ")

@@ -1,63 +1,19 @@
 """The pytest plugin: what its fixture asserts, what it prints, and where its options come from."""
 
+from __future__ import annotations
+
 import re
 import shlex
-from collections.abc import Callable
 from importlib.metadata import entry_points
-from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
+from tests.plugin_runs import FAIL, LINES, PASS, PLAIN, SEVERAL, Run, run
 
 import _gradproof_pytest
-import gradproof.check
-import gradproof.report.brief_text  # noqa: F401 - here, so that no run imports NumPy anew
+from _gradproof_options import OPTIONS
 
-Run = Callable[..., pytest.RunResult]
-#: Warnings are errors; Hypothesis would take a second for its summary.
-PLAIN = ("-W", "error", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+__all__ = ["run"]  # a fixture
 
-MODULE = """
-import random
-
-import numpy as np
-import pytest
-
-from gradproof import GradientMismatch, Inconclusive, InputError
-
-POINT = {"w": np.array([0.3, -0.2, 0.5]), "b": np.array([0.1, 0.2])}
-
-
-def f(p):
-    return np.sum(np.sin(p["w"])) + np.sum(p["b"] ** 3)
-
-
-def right(p):
-    return {"w": np.cos(p["w"]), "b": 3 * p["b"] ** 2}
-
-
-def wrong(p):
-    return {"w": -np.cos(p["w"]), "b": 3 * p["b"] ** 2}
-
-
-def jitter(p):
-    return f(p) + random.random()
-"""
-
-
-@pytest.fixture
-def run(pytester: pytest.Pytester) -> Run:
-    """Writes a module of tests below the functions above, and runs it; warnings are errors."""
-
-    def run_tests(tests: str, *arguments: str) -> pytest.RunResult:
-        pytester.makepyfile(test_it=MODULE + tests)
-        return pytester.runpytest_inprocess(*PLAIN, *arguments)
-
-    return run_tests
-
-
-PASS = "def test_it(gradproof):\n    gradproof.check(f, POINT, right)\n"
-FAIL = "def test_it(gradproof):\n    gradproof.check(f, POINT, wrong)\n"
 #: Prints the options that reached the check.
 TELL = """
 def test_it(gradproof):
@@ -103,7 +59,8 @@ def test_no_frame_of_gradproof_is_shown(run: Run) -> None:
     output = run(FAIL).stdout.str()
     assert "test_it.py:26: GradientMismatch" in output
     assert "check.py" not in output
-    assert "_gradproof_pytest.py" not in output
+    assert "_gradproof_pytest" not in output
+    assert "testing.py" not in output
 
 
 def test_an_error_of_f_is_shown_without_gradproof_between(run: Run) -> None:
@@ -292,24 +249,6 @@ def test_that_line_starts_where_pytest_was_started(
     result.stdout.fnmatch_lines(["E*Reproduce: pytest ../test_it.py::test_it --gradproof-seed=0"])
 
 
-SEVERAL = """
-def test_several(gradproof):
-    gradproof.check(f, POINT, right)
-    gradproof.check(f, POINT, right, coverage="full")
-    gradproof.check(f, POINT, wrong)
-def test_none(gradproof):
-    assert gradproof.reports == []
-def test_plain():
-    pass
-"""
-LINES = (
-    r"pass +test_it.py::test_several  +detection limit \de-\d+ +\d+ evaluations  \d.\d\d s",
-    r"pass +test_it.py::test_several \(2\)  +1\d\.\d digits at worst +\d+ evaluations  \d.\d\d s",
-    r"fail +test_it.py::test_several \(3\)  +0\.0 digits at worst +\d+ evaluations  \d.\d\d s",
-    r"2 pass, 1 fail; \d+ evaluations, \d.\d\d s",
-)
-
-
 def test_every_check_has_a_line_in_the_summary_when_verbose(run: Run) -> None:
     result = run(SEVERAL, "-v")
     result.assert_outcomes(passed=2, failed=1)
@@ -342,66 +281,6 @@ def test_a_check_in_another_fixture_counts(run: Run) -> None:
     result.stdout.re_match_lines([r"fail  test_it.py::test_it \(2\) ", r"1 pass, 1 fail; "])
 
 
-def test_workers_send_what_they_checked(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    pytester.makepyfile(test_it=MODULE + SEVERAL)
-    path = pytester.path / "found.xml"
-    result = pytester.runpytest_subprocess(*PLAIN, "-n", "2", "-v", f"--junitxml={path}")
-    result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["E*FAIL: w: *", "E*Reproduce: pytest test_it.py::test_several*"])
-    result.stdout.re_match_lines(LINES, consecutive=True)
-    result.stdout.fnmatch_lines(["FAILED test_it.py::test_several - FAIL: w: *"])
-    assert properties(path, "test_several")["gradproof.3.verdict"] == "fail"
-
-
-def test_the_xml_file_has_verdict_reason_and_evaluations(
-    run: Run, pytester: pytest.Pytester
-) -> None:
-    path = pytester.path / "found.xml"
-    run(SEVERAL, f"--junitxml={path}")
-    found = properties(path, "test_several")
-    wanted = ("verdict", "reason", "evaluations")
-    prefixes = ("gradproof", "gradproof.2", "gradproof.3")
-    assert list(found) == [f"{prefix}.{name}" for prefix in prefixes for name in wanted]
-    assert [found[f"{prefix}.verdict"] for prefix in prefixes] == ["pass", "pass", "fail"]
-    assert found["gradproof.3.reason"].startswith("w: ")
-    assert int(found["gradproof.evaluations"]) > 0
-    assert properties(path, "test_none") == {}
-    failure = ElementTree.parse(path).find(".//testcase[@name='test_several']/failure")
-    assert failure is not None
-    assert failure.get("message", "") == f"FAIL: {found['gradproof.3.reason']}"
-    assert "Reproduce: pytest" in (failure.text or "")
-
-
-@pytest.mark.parametrize(
-    "name", ["<b>&\\x00\\x1b[31m\\ud800\\n]]>", "n" * 10_000], ids=["odd", "long"]
-)
-def test_hostile_names_leave_the_output_and_the_xml_file_whole(
-    run: Run, pytester: pytest.Pytester, name: str
-) -> None:
-    path = pytester.path / "found.xml"
-    result = run(
-        "def test_it(gradproof):\n"
-        f"    name = '{name}'\n"
-        "    gradproof.check(lambda p: np.sum(p[name] ** 2), {name: np.ones(2)},"
-        " lambda p: {name: -p[name]})\n",
-        f"--junitxml={path}",
-    )
-    result.assert_outcomes(failed=1)
-    assert "\x1b" not in result.stdout.str()
-    found = properties(path, "test_it")
-    assert found["gradproof.verdict"] == "fail"
-    assert len(found["gradproof.reason"]) < 700
-
-
-def properties(path: Path, test: str) -> dict[str, str]:
-    """The properties of a test in the XML file."""
-    found = ElementTree.parse(path).findall(f".//testcase[@name='{test}']/properties/property")
-    return {one.attrib["name"]: one.attrib["value"] for one in found}
-
-
 def test_the_plugin_is_found_by_its_entry_point() -> None:
     (found,) = {
         (point.name, point.value)
@@ -411,7 +290,7 @@ def test_the_plugin_is_found_by_its_entry_point() -> None:
     assert found == ("gradproof", _gradproof_pytest.__name__)
 
 
-HEAVY = {"gradproof", "numpy", "rich", "click", "optree", "torch", "jax"}
+HEAVY = {"gradproof", "numpy", "rich", "jinja2", "click", "optree", "torch", "jax"}
 
 
 def loaded_after(pytester: pytest.Pytester, test: str) -> set[str]:
@@ -439,5 +318,5 @@ def test_the_fixture_imports_gradproof_when_it_checks(pytester: pytest.Pytester)
 
 def test_pytest_tells_of_the_marker_and_the_options(run: Run) -> None:
     run(PASS, "--markers").stdout.fnmatch_lines(["@pytest.mark.gradproof(coverage=..., *"])
-    names = [f"*gradproof_{name} *" for name in _gradproof_pytest.INI]
+    names = [f"*gradproof_{name} *" for name in OPTIONS]
     run(PASS, "--help").stdout.fnmatch_lines(["*--gradproof-coverage*", *names])

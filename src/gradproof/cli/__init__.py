@@ -6,6 +6,7 @@ import click
 
 from gradproof.cli.check import check
 from gradproof.cli.compare import compare
+from gradproof.cli.completion import completion
 from gradproof.cli.demo import demo
 from gradproof.cli.exits import ExitCode
 from gradproof.cli.show import show
@@ -25,5 +26,5 @@ def main() -> None:
     """
 
 
-for _command in (check, compare, demo, show):
+for _command in (check, compare, completion, demo, show):
     main.add_command(_command)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import click
 
 from gradproof.cli.exits import MEANINGS, ExitCode, Refusal, one_line_errors
+from gradproof.cli.output import command_line, html_option, refuse_missing_folders, write_html
 
 DEMO_EXTRA = "pip install 'gradproof[demo]'"
 #: Of scikit-learn's 1,797 digits.
@@ -83,8 +84,12 @@ def _list_plants(context: click.Context, parameter: click.Parameter, wanted: boo
     help="Whose error to tabulate against the step: 'conv1.weight[3, 0, 2, 1]', or a whole tensor. "
     "The worst weight by default.",
 )
+@html_option
 @click.option("--progress/--no-progress", default=True, help="Whether to show a progress bar.")
+@click.pass_context
 def demo(
+    context: click.Context,
+    /,
     plant: str | None,
     dropout_on: bool,
     burn_in: int,
@@ -93,6 +98,7 @@ def demo(
     coverage: str,
     samples: int,
     steps: str | None,
+    html: str | None,
     progress: bool,
 ) -> None:
     """Check a small convolutional network whose backpropagation is written by hand.
@@ -105,6 +111,9 @@ def demo(
         from rich.console import Console
 
         from gradproof.examples.demo import run_demo
+        from gradproof.report.store import Result
+
+        refuse_missing_folders(html)
 
         report = run_demo(
             Console(highlight=False),
@@ -118,6 +127,8 @@ def demo(
             steps=steps,
             progress=progress,
         )
+        line = command_line(context, "gradproof demo", without=("html", "progress"))
+        write_html([Result("demo", report, reproduce=line)], html)
     code = ExitCode[report.verdict.upper()]
     if code is not ExitCode.PASS:
         click.echo(f"Exit code {code.value}: {MEANINGS[code]}.")

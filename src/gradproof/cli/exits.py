@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+#: Functions of this name are cases.
+PREFIX = "case_"
+
+
 class ExitCode(IntEnum):
     """What the command says to the shell; part of the interface."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from gradproof.cli.exits import Refusal, file_errors
 
@@ -33,26 +36,84 @@ def format_options(command: Callable[..., Any]) -> Callable[..., Any]:
     output = click.option(
         "--output", metavar="FILE", help="Write that to a file and print a line for every case."
     )
-    return form(output(command))
+    verbose = click.option(
+        "--verbose", is_flag=True, help="In text, show all evidence and longer lists."
+    )
+    return form(verbose(output(html_option(command))))
 
 
-def emit(results: Sequence[Result], form: str, output: str | None) -> None:
+def html_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option --html."""
+    return click.option("--html", metavar="FILE", help="Write a report to be read in a browser.")(
+        command
+    )
+
+
+def refuse_missing_folders(*files: str | None) -> None:
+    """Before anything is checked, refuse files that could not be written afterwards."""
+    for file in filter(None, files):
+        if not Path(file).absolute().parent.is_dir():
+            raise Refusal(f"{file!r}: its folder is not there")
+        if Path(file).is_dir():
+            raise Refusal(f"{file!r}: Is a directory")
+
+
+def command_line(
+    context: click.Context, start: str, *, without: Sequence[str] = (), **more: object
+) -> str:
+    """The line for a shell that makes the same check again: what was given, and `more` options."""
+    given: dict[str, object] = {}
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if isinstance(parameter, click.Option) and source is ParameterSource.COMMANDLINE:
+            given[name] = context.params.get(name)
+    words = [start]
+    for name, value in {**more, **given}.items():
+        if name in without:
+            continue
+        option = f"--{name.replace('_', '-')}"
+        words.append(option if value is True else f"{option} {shlex.quote(str(value))}")
+    return " ".join(words)
+
+
+def write_html(results: Sequence[Result], file: str | None) -> None:
+    """Write the page of some results, if a file was given for it."""
+    if file is None:
+        return
+    from gradproof.report.html import render_html
+    from gradproof.report.writing import write_whole
+
+    page = render_html(results).encode("utf-8")
+    with file_errors():
+        write_whole(file, page)
+
+
+def emit(
+    results: Sequence[Result], form: str, output: str | None, *, verbose: bool = False
+) -> None:
     """Print results in a format, or write them to a file and print their verdicts."""
     # /dev/stdout may be a file, which must not be replaced.
     if output is None or output in ("-", "/dev/stdout"):
         page = page_of_stdout()
-        echo(rendered(results, form, **page), page["encoding"])
+        echo(rendered(results, form, verbose=verbose, **page), page["encoding"])
         return
     from gradproof.report.writing import write_whole
 
-    text = rendered(results, form, width=100, color=False, encoding="utf-8")
+    text = rendered(results, form, verbose=verbose, width=100, color=False, encoding="utf-8")
     with file_errors():
         write_whole(output, text.encode("utf-8"))
     echo("".join(f"{_verdict(result)}\n" for result in results), page_of_stdout()["encoding"])
 
 
 def rendered(
-    results: Sequence[Result], form: str, *, width: int, color: bool, encoding: str
+    results: Sequence[Result],
+    form: str,
+    *,
+    width: int,
+    color: bool,
+    encoding: str,
+    verbose: bool = False,
 ) -> str:
     """Results in one of `FORMATS`, ending in a new line if there is anything to say."""
     from gradproof.report import results as renderers
@@ -64,12 +125,15 @@ def rendered(
     if form == "junit":
         return renderers.junit(results)
     if form == "github":
-        return renderers.github(results)
+        root = os.environ.get("GITHUB_WORKSPACE")
+        return renderers.github(renderers.in_repository(results, root, Path.cwd()))
     if form == "markdown":
         return renderers.github_markdown(results)
     parts = []
     for result in results:
-        text = render_text(result.report, width=width, color=color, encoding=encoding)
+        text = render_text(
+            result.report, width=width, color=color, verbose=verbose, encoding=encoding
+        ) + renderers.reproduce_line(result)
         title = f"{_title(result)}\n{'=' * min(len(_title(result)), width)}\n"
         parts.append(f"{title}{text}\n" if len(results) > 1 else f"{text}\n")
     if len(results) > 1:

@@ -19,9 +19,8 @@ from typing import Any
 
 from gradproof._errors import GradproofError
 from gradproof.case import Case
-from gradproof.cli.exits import Refusal
+from gradproof.cli.exits import PREFIX, Refusal
 
-PREFIX = "case_"
 #: Under this name a file is imported: its own might be that of a module that it needs.
 MODULE = "_gradproof_target"
 
@@ -36,16 +35,18 @@ class Target:
     line: int | None
 
     def case(self) -> Case:
-        """Call the function that the user wrote."""
+        """Call the function that the user wrote; a pair that it returns is f and x."""
         line = "" if self.line is None else f":{self.line}"
         with users_errors(self.name, f"{self.file}{line}"):
             case = self.make()
-        if not isinstance(case, Case):
-            raise Refusal(
-                f"Expected a gradproof.Case from {self.name} but got {type(case).__name__}; "
-                "of a module it is gradproof.Case(module, (input,))"
-            )
-        return case
+        if isinstance(case, Case):
+            return case
+        if isinstance(case, tuple) and len(case) == 2 and callable(case[0]):
+            return Case(*case)
+        raise Refusal(
+            f"Expected a gradproof.Case, or a pair (f, x) such as (module, input), from "
+            f"{self.name} but got {type(case).__name__}"
+        )
 
 
 def targets_of(text: str) -> list[Target]:
@@ -54,7 +55,7 @@ def targets_of(text: str) -> list[Target]:
     Raises:
         Refusal: there is no such file, module or name, it cannot be imported, or it is no case.
     """
-    place, name = _split(text)
+    place, name = split_target(text)
     module = _file(place) if place.endswith(".py") else _module(place)
     if name is not None:
         if not hasattr(module, name):
@@ -86,7 +87,8 @@ def users_errors(what: str, by_default: str | None = None) -> Iterator[None]:
         raise Refusal(f"{what}: {said[:1000]} ({place})") from error
 
 
-def _split(text: str) -> tuple[str, str | None]:
+def split_target(text: str) -> tuple[str, str | None]:
+    """File or module, and the name in it if one is given."""
     place, colon, name = text.rpartition(":")
     # C:\cases.py is a file.
     if not colon or not name.isidentifier() or (len(place) == 1 and os.sep == "\\"):

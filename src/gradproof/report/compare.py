@@ -43,15 +43,24 @@ def changes(before: Sequence[Result], after: Sequence[Result]) -> list[Change]:
     were compared in both). A tensor that is gone is worse, and so is a new one that does not pass.
     Two results with a single case each are compared whatever the cases are called.
     """
-    pairs = _pairs(before, after)
     found = []
-    for case, (old, new) in pairs.items():
+    for case, (old, new) in pairs(before, after).items():
         olds, news = ({} if r is None else r.tensors for r in (old, new))
         for name in dict.fromkeys([*olds, *news]):
             a, b = olds.get(name), news.get(name)
             is_alike = old is not None and new is not None and old.coverage == new.coverage
             found.append(Change(case, name, a, b, judge(a, b, is_alike=is_alike)))
     return found
+
+
+def pairs(
+    before: Sequence[Result], after: Sequence[Result]
+) -> dict[str, tuple[Report | None, Report | None]]:
+    """The reports of every case, before and after; a single case on either side is one pair."""
+    if len(before) == len(after) == 1:
+        return {after[0].name: (before[0].report, after[0].report)}
+    olds, news = ({result.name: result.report for result in some} for some in (before, after))
+    return {name: (olds.get(name), news.get(name)) for name in dict.fromkeys([*olds, *news])}
 
 
 def judge(
@@ -96,7 +105,7 @@ def is_worse(before: Sequence[Result], after: Sequence[Result]) -> bool:
     """Whether a tensor or the verdict of a case got worse."""
     if any(change.judgement == "worse" for change in changes(before, after)):
         return True
-    return any(_verdict_fell(old, new) for old, new in _pairs(before, after).values())
+    return any(_verdict_fell(old, new) for old, new in pairs(before, after).values())
 
 
 def _parts(
@@ -114,7 +123,7 @@ def _parts(
     if moved:
         yield heading("Tensors that are better or worse, the worst last")
         moved.sort(key=lambda change: change.judgement)
-        rows = [_row(change, page, len(_pairs(before, after)) > 1) for change in moved]
+        rows = [_row(change, page, len(pairs(before, after)) > 1) for change in moved]
         yield from lay_out(page, _columns("tensor", "digits", "detection\nlimit"), rows)
 
 
@@ -125,7 +134,7 @@ def _columns(first: str, *others: str) -> list[Column]:
 
 def _cases(before: Sequence[Result], after: Sequence[Result], page: Page) -> list[list[Text]]:
     rows = []
-    for case, (old, new) in _pairs(before, after).items():
+    for case, (old, new) in pairs(before, after).items():
         word = "gone" if new is None else "new" if old is None else ""
         rows.append(
             [
@@ -176,12 +185,3 @@ def _verdict_fell(before: Report | None, after: Report | None) -> bool:
     if before is None:
         return after is not None and after.verdict != "pass"
     return after is None or _RANKS.index(after.verdict) < _RANKS.index(before.verdict)
-
-
-def _pairs(
-    before: Sequence[Result], after: Sequence[Result]
-) -> dict[str, tuple[Report | None, Report | None]]:
-    if len(before) == len(after) == 1:
-        return {after[0].name: (before[0].report, after[0].report)}
-    olds, news = ({result.name: result.report for result in some} for some in (before, after))
-    return {name: (olds.get(name), news.get(name)) for name in dict.fromkeys([*olds, *news])}

@@ -10,6 +10,8 @@ from gradproof.report.steps_text import shorten
 NAME, SENTENCE = 80, 600
 
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]#|~$!]")
+#: What GitHub makes a link or a mention of without being asked.
+_LINKS = re.compile(r":(?=//)|(?<=www)\.|@", re.IGNORECASE)
 
 
 def one_line(text: str, limit: int = SENTENCE) -> str:
@@ -33,16 +35,28 @@ def markdown(text: str, limit: int = SENTENCE) -> str:
     '&lt;script&gt;a\\|b\\_c'
     """
     plain = one_line(text, limit).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKDOWN.sub(r"\\\g<0>", plain)
+    escaped = _MARKDOWN.sub(r"\\\g<0>", plain)
+    return _LINKS.sub(lambda match: f"&#{ord(match[0])};", escaped)
 
 
-def annotation(text: str) -> str:
+def markdown_code(text: str, limit: int = SENTENCE) -> str:
+    r"""The text as a block of code, in which Markdown obeys nothing.
+
+    >>> markdown_code("pytest 'test_it.py::test_it[*]'")
+    "```sh\npytest 'test_it.py::test_it[*]'\n```"
+    """
+    plain = one_line(text, limit)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", plain)), default=0))
+    return f"{fence}sh\n{plain}\n{fence}"
+
+
+def annotation(text: str, limit: int = SENTENCE) -> str:
     r"""The message of a GitHub annotation.
 
     >>> annotation("50 %\n::error::")
     '50 %25\\n::error::'
     """
-    return one_line(text).replace("%", "%25")
+    return one_line(text, limit).replace("%", "%25")
 
 
 def annotation_property(text: str, limit: int = NAME) -> str:

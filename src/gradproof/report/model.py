@@ -235,7 +235,7 @@ class Report:
         """Write this report as one HTML file, to be opened in any browser, offline too.
 
         Verdict and findings, a table of tensors, and for each of them where in it the error is; at
-        most 200,000 entries, the worst of each tensor, about 80 bytes each. Whenever the program is
+        most 200,000 entries, the worst of each tensor, about 70 bytes each. Whenever the program is
         killed, the old file is there or the new one, and whole.
 
         Raises:

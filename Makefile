@@ -8,14 +8,14 @@ BIN := $(VENV)/bin
 .PHONY: help demo test lint bench docs pictures format clean
 
 help:
-	@echo "make demo    check the gradients of an example network"
-	@echo "make test    run the tests, the examples in docstrings included"
-	@echo "make lint    check format, style, types and the flow of imports"
-	@echo "make bench   measure whether the error bars and the verdicts are true"
-	@echo "make docs    build the documentation, docs/_build/html/index.html"
-	@echo "make pictures  draw the README's pictures again"
-	@echo "make format  put the code in form"
-	@echo "make clean   remove the environment and everything built"
+	@echo "make demo     check the gradients of an example network"
+	@echo "make test     run the tests, the examples in docstrings included"
+	@echo "make lint     check format, style, types and the flow of imports"
+	@echo "make bench    measure whether the error bars and the verdicts are true"
+	@echo "make docs     build the documentation, docs/_build/html/index.html"
+	@echo "make pictures draw the README's pictures again"
+	@echo "make format   put the code in form"
+	@echo "make clean    remove the environment and everything built"
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/gradproof demo
@@ -44,8 +44,9 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python -m bench.growth --threads 1 --write docs/speed.md --plot docs/growth.svg
 	$(BIN)/python -m bench.startup
 
+# Every page is made anew: it shows what the tool says now.
 docs: $(VENV)/.installed-docs
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -j 2 docs docs/_build/html
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -j 2 docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 # The demo's images come with scikit-learn.

@@ -4,7 +4,7 @@ An error bar makes two promises: the true derivative lies inside it, and it is n
 must be. Either is easy alone, so both are measured on the same random functions (`families.py`),
 with the price in function values beside them.
 
-    python -m bench.calibration --count 200 --seed 0 --markdown
+    python -m bench.calibration --count 200 --seed 0 --write docs/compare.md
 
 exits with 1 where gradproof breaks one of the limits below, and lists every bar of gradproof's
 that missed. The libraries run on their defaults, and where the function is undefined they are
@@ -19,8 +19,10 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+import bench.page
 import jacobi
 import numdifftools
 import numpy as np
@@ -32,7 +34,7 @@ from rich.table import Table
 
 from gradproof.numerics import derivative
 
-__all__ = ["Miss", "Row", "Summary", "main", "summary"]
+__all__ = ["Miss", "Row", "Summary", "main", "overview", "summary"]
 
 # What gradproof must keep. Percentages are of the cases of one family.
 COVERAGE = 99.5
@@ -243,6 +245,37 @@ def _markdown(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+#: Families whose names alone do not say what is in them.
+_SHOWN = {
+    "scales": "scales 1e-8 to 1e8",
+    "extreme": "values 1e-290 to 1e290",
+    "offset": "+ offset 1e6",
+    "hidden offset": "offset cancelled inside",
+    "float32": "float32 inside",
+    "wiggle": "fast wiggle",
+}
+
+
+def overview(rows: Sequence[Row]) -> str:
+    """One row for each family and one column for each tool, as Markdown.
+
+    A cell has the per cent of cases in which the truth lies in the bar, and in brackets the median
+    relative half-width of that.
+    """
+    tools = list(dict.fromkeys(row.tool for row in rows))
+    by_family: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        by_family.setdefault(row.family, {})[row.tool] = row
+    lines = [
+        (
+            _SHOWN.get(family, family),
+            *(f"{own[tool].coverage:.3g} ({own[tool].bar:.0e})" for tool in tools),
+        )
+        for family, own in by_family.items()
+    ]
+    return bench.page.markdown(("family", *tools), lines)
+
+
 def _table(rows: Sequence[Row]) -> Table:
     table = Table(box=box.SIMPLE, show_edge=False, padding=(0, 1, 0, 0))  # within 80 columns
     for index, column in enumerate(_COLUMNS):
@@ -272,6 +305,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--write", type=Path, help="a page with the section of docs/compare.md")
     parser.add_argument("--family", action="append", choices=FAMILIES, help="only these families")
     options = parser.parse_args(argv)
     if options.count < 1:
@@ -283,6 +317,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_markdown(result.rows))
     else:
         Console().print(_table(result.rows))
+    if options.write:
+        bench.page.write_section(options.write, "calibration", overview(result.rows))
     total = sum(row.cases for row in result.rows if row.tool == _OURS)
     print(f"\n{_OURS} missed {len(result.misses)} of {total} cases")
     for miss in result.misses:

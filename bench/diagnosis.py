@@ -1,10 +1,10 @@
 """Whether gradproof says where a gradient went wrong, and what kind of mistake it is.
 
-Run ``python -m bench.diagnosis [--verbose] [--family NAME]``. Bugs are planted in the
-demo's network, in torch layers, in JAX functions, in hand-written layers and in plain NumPy
-functions, one at a time; what is right is known of each. The exit status is 1 unless the culprit is
-named first in all of them, the kind is right in 55 of 60, nobody else is accused, and no right
-gradient of the scorecard gets a finding of severity bug.
+Run ``python -m bench.diagnosis [--verbose] [--family NAME] [--write docs/compare.md]``. Bugs are
+planted in the demo's network, in torch layers, in JAX functions, in hand-written layers and in
+plain NumPy functions, one at a time; what is right is known of each. The exit status is 1 unless
+the culprit is named first in all of them, the kind is right in 55 of 60, nobody else is accused,
+and no right gradient of the scorecard gets a finding of severity bug.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+import bench.page
 import numpy as np
 from bench import (
     diagnosis_cases_demo,
@@ -30,7 +32,7 @@ from bench.diagnosis_case import Bug, Diagnosis, bug_findings, diagnosis_of
 
 import gradproof
 
-__all__ = ["all_bugs", "diagnose", "false_accusations", "main"]
+__all__ = ["all_bugs", "diagnose", "false_accusations", "main", "overview"]
 
 #: The share of the kinds that have to be right.
 ENOUGH = 55 / 60
@@ -81,6 +83,28 @@ def false_accusations(cases: Iterable[Case], coverage: str) -> list[str]:
     return found
 
 
+#: What the bugs of a family are planted in.
+_SHOWN = {
+    "demo": "the demo's network, by hand",
+    "torch": "PyTorch",
+    "jax": "JAX",
+    "numpy": "NumPy functions",
+    "layers": "layers by hand",
+}
+
+
+def overview(diagnoses: Sequence[Diagnosis]) -> str:
+    """One row for each family, and one for all, as Markdown."""
+    columns = ("planted in", "bugs", "culprit named first", "kind right", "others accused")
+    rows = []
+    for family in [*dict.fromkeys(d.bug.family for d in diagnoses), None]:
+        own = [d for d in diagnoses if family in (None, d.bug.family)]
+        first, right = sum(d.is_first for d in own), sum(d.is_right for d in own)
+        figures = (len(own), first, right, sum(bool(d.innocents) for d in own))
+        rows.append(("all" if family is None else _SHOWN[family], *map(str, figures)))
+    return bench.page.markdown(columns, rows)
+
+
 def _row(d: Diagnosis) -> str:
     kinds = ", ".join(d.kinds) or d.verdict
     return (
@@ -105,6 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.diagnosis")
     parser.add_argument("--verbose", action="store_true", help="print what was said of every bug")
     parser.add_argument("--family", help="demo, torch, jax, layers or numpy alone")
+    parser.add_argument("--write", type=Path, help="a page with the section of docs/compare.md")
     options = parser.parse_args(arguments)
 
     bugs = [bug for bug in all_bugs() if options.family in (None, bug.family)]
@@ -118,6 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_row(diagnoses[-1]), flush=True)
     print()
     print(*_details(diagnoses, verbose=options.verbose), sep="\n")
+    if options.write:
+        bench.page.write_section(options.write, "diagnosis", overview(diagnoses))
     accusations = [
         said for way in ("probe", "full") for said in false_accusations(correct_cases(), way)
     ]

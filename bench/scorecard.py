@@ -1,7 +1,8 @@
 """gradproof, customary rules and other checkers on gradients whose rightness is known.
 
-Run ``python -m bench.scorecard [--markdown] [--verbose]``. The exit status is 1 when gradproof
-accuses a right gradient, passes a wrong one, or leaves more than four cases open.
+Run ``python -m bench.scorecard [--markdown] [--verbose] [--write docs/compare.md]``. The exit
+status is 1 when gradproof accuses a right gradient, passes a wrong one, or leaves more than four
+cases open.
 
 *scipy*, *cs231n*, *UFLDL* and *gradcheck* are the rules of `bench/customary.py`; *torch*,
 *torch fast*, *jax* and *autograd* the checkers of `bench/peers.py`; *probe* and *gradproof* are
@@ -21,8 +22,10 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+import bench.page
 import numpy as np
 from bench.cases import Case, correct_cases
 from bench.customary import Judgement, Tool, as_vectors, customary_rules
@@ -39,6 +42,7 @@ __all__ = [
     "customary_rules",
     "gradproof_tools",
     "main",
+    "overview",
     "score",
 ]
 
@@ -123,7 +127,38 @@ def _ask_gradproof(case: Case, coverage: str) -> Judgement:
     return Judgement(report.verdict, report.reason, report.evaluations)
 
 
-# -- the table ---------------------------------------------------------------------------------
+# -- the tables --------------------------------------------------------------------------------
+
+#: The tools as readers know them, in the order of the page; the rule `gradcheck` is left out beside
+#: torch's own.
+_SHOWN = {
+    "gradproof": 'gradproof, `coverage="full"`',
+    "probe": "gradproof, default",
+    "torch": "torch.autograd.gradcheck",
+    "torch fast": "torch.autograd.gradcheck, fast mode",
+    "jax": "jax.test_util.check_grads",
+    "autograd": "autograd's check_grads",
+    "scipy": "scipy.optimize.check_grad",
+    "cs231n": "cs231n's rule",
+    "UFLDL": "UFLDL's rule",
+}
+#: Tools that can say that they do not know.
+_OWN = ("gradproof", "probe")
+
+
+def overview(outcomes: Sequence[Outcome]) -> str:
+    """One row for each tool: its mistakes in all cases, as Markdown."""
+    correct = {outcome.case: outcome.correct for outcome in outcomes}
+    right = sum(correct.values())
+    columns = ("", f"false alarms of {right}", f"misses of {len(correct) - right}", "inconclusive")
+    rows = []
+    for tool, shown in _SHOWN.items():
+        own = [outcome for outcome in outcomes if outcome.tool == tool]
+        made = Counter(outcome.mistake for outcome in own)
+        open_ = str(made["inconclusive"]) if tool in _OWN else "-"
+        if own:
+            rows.append((shown, str(made["false alarm"]), str(made["miss"]), open_))
+    return bench.page.markdown(columns, rows)
 
 
 def _table(outcomes: Sequence[Outcome], *, markdown: bool) -> str:
@@ -175,9 +210,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.scorecard")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--verbose", action="store_true", help="list every tool's mistakes")
+    parser.add_argument("--write", type=Path, help="a page with the section of docs/compare.md")
     options = parser.parse_args(arguments)
 
     outcomes = score()
+    if options.write:
+        bench.page.write_section(options.write, "scorecard", overview(outcomes))
     print("false alarms/misses/inconclusive; raised counts as one of the first two", end="\n\n")
     print(_table(outcomes, markdown=options.markdown))
     print(*_details(outcomes, verbose=options.verbose), sep="\n")

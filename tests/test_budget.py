@@ -52,7 +52,7 @@ class Counted:
         return np.array([self.f(one) for one in x])
 
 
-def verdicts(run: Callable[[int | None], Report], allowed: set[str], stride: int = 1) -> set[str]:
+def verdicts(run: Callable[[int | None], Report], allowed: set[str], stride: int) -> set[str]:
     """All verdicts that budgets up to the whole cost lead to; each must be among those allowed."""
     whole = run(None)
     seen: set[str] = {whole.verdict}
@@ -72,7 +72,7 @@ def test_no_budget_makes_a_right_gradient_fail(coverage: str) -> None:
     def run(budget: int | None) -> Report:
         return check(f, X, right, coverage=coverage, samples=5, max_evaluations=budget)
 
-    assert verdicts(run, {"pass", "inconclusive"}) == {"pass", "inconclusive"}
+    assert verdicts(run, {"pass", "inconclusive"}, 3) == {"pass", "inconclusive"}
 
 
 @pytest.mark.parametrize(("claim", "stride"), [(one_wrong, 7), (all_zero, 29)])
@@ -99,7 +99,7 @@ def test_no_budget_makes_a_right_gradient_at_kinks_fail(coverage: str) -> None:
 
     whole = run(None)
     assert whole.verdict != "fail"
-    for budget in range(1, whole.evaluations + 1, 29):
+    for budget in range(1, whole.evaluations + 1, 61):
         assert run(budget).verdict != "fail", budget
 
 
@@ -116,8 +116,10 @@ def test_no_budget_makes_a_right_gradient_of_a_rough_function_fail() -> None:
 
 
 @pytest.mark.parametrize("coverage", COVERAGES)
-@pytest.mark.parametrize("factor", [1.0, 1.01])
-def test_no_budget_makes_autograd_pass_or_fail_wrongly(coverage: str, factor: float) -> None:
+@pytest.mark.parametrize(("factor", "stride"), [(1.0, 19), (1.01, 53)])
+def test_no_budget_makes_autograd_pass_or_fail_wrongly(
+    coverage: str, factor: float, stride: int
+) -> None:
     model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1))
     for i, p in enumerate(model.parameters()):
         torch.nn.init.normal_(p, generator=torch.Generator().manual_seed(i))
@@ -143,7 +145,7 @@ def test_no_budget_makes_autograd_pass_or_fail_wrongly(coverage: str, factor: fl
         )
 
     outcome = "pass" if factor == 1.0 else "fail"
-    assert verdicts(run, {outcome, "inconclusive"}, 23) == {outcome, "inconclusive"}
+    assert verdicts(run, {outcome, "inconclusive"}, stride) == {outcome, "inconclusive"}
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
@@ -195,8 +197,8 @@ def test_no_budget_makes_a_term_pass_or_fail_wrongly() -> None:
             f, X, right, coverage="sample", samples=2, terms=terms, max_evaluations=budget
         )
 
-    assert verdicts(run(1.0), {"pass", "inconclusive"}, 13) == {"pass", "inconclusive"}
-    assert verdicts(run(1.01), {"fail", "inconclusive"}, 29) == {"fail", "inconclusive"}
+    assert verdicts(run(1.0), {"pass", "inconclusive"}, 19) == {"pass", "inconclusive"}
+    assert verdicts(run(1.01), {"fail", "inconclusive"}, 41) == {"fail", "inconclusive"}
 
 
 # -- the budget is kept ------------------------------------------------------------------------

@@ -17,6 +17,9 @@ import gradproof
 check = partial(gradproof.check, coverage="full")
 
 each_plant = pytest.mark.parametrize("plant", PLANTS, ids=[p.name for p in PLANTS])
+#: A gradient that is given as arrays is compared like JAX's own, which every plant goes through.
+FOURTH = PLANTS[::4]
+each_fourth_plant = pytest.mark.parametrize("plant", FOURTH, ids=[p.name for p in FOURTH])
 
 
 def is_floating(leaf: Any) -> bool:
@@ -85,14 +88,14 @@ def test_a_planted_rule_fails_in_the_tensors_that_it_makes_wrong(plant: Plant) -
     assert {n for n, t in report.tensors.items() if t.verdict == "fail"} == set(plant.tensors)
 
 
-@each_plant
+@each_fourth_plant
 def test_the_right_gradient_given_as_arrays_passes(plant: Plant) -> None:
     _, claim = vjp(plant.right, plant.x())
     report = check(contracted(plant), plant.x(), claim)
     assert report.verdict == "pass", report.reason
 
 
-@each_plant
+@each_fourth_plant
 def test_the_wrong_gradient_given_as_arrays_fails(plant: Plant) -> None:
     _, claim = vjp(plant.wrong, plant.x())
     report = check(contracted(plant), plant.x(), claim)

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import NormalDist
 
 _NORMAL = NormalDist()
@@ -74,6 +75,7 @@ def undetected(bars: Sequence[float], alpha: float) -> float:
     return limit
 
 
+@lru_cache(maxsize=256)
 def probes_for(alpha: float) -> int:
     """How many probes to make: so many that the limit is a few bars, not dozens.
 
@@ -88,6 +90,8 @@ def _quantile(inside: float) -> float:
     return _NORMAL.inv_cdf(0.5 + 0.5 * inside) if inside > 0.0 else 0.0
 
 
+# Few arguments come again and again, and 60 sums of powers take long.
+@lru_cache(maxsize=4096)
 def _success(count: int, enough: int, alpha: float) -> float:
     """The p for which P(Bin(count, p) >= enough) = alpha, from below."""
     low, high = 0.0, 1.0

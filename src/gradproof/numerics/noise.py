@@ -13,6 +13,7 @@ are divided ones, scaled so that unit noise gives unit differences.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -86,6 +87,14 @@ def difference_weights(nodes: Floats, order: int) -> Floats:
     return rows
 
 
+@lru_cache(maxsize=256)
+def _common_weights(nodes: tuple[float, ...], order: int) -> Floats:
+    """`difference_weights` of nodes that all lanes share: nearly always the same ones."""
+    weights = difference_weights(np.array(nodes), order)
+    weights.flags.writeable = False
+    return weights
+
+
 def table_noise(values: Floats, nodes: Floats) -> Floats:
     """Noise level from values (lanes, n) at `nodes`, n >= 6 (More and Wild 2011, section 3).
 
@@ -104,11 +113,10 @@ def table_noise(values: Floats, nodes: Floats) -> Floats:
     """
     sigmas, changes = [], []
     for order in range(1, nodes.shape[-1] - 1):
-        weights = difference_weights(nodes, order)
         if nodes.ndim == 1:
-            differences = values @ weights.T
+            differences = values @ _common_weights(tuple(nodes.tolist()), order).T
         else:
-            differences = np.einsum("ln,lrn->lr", values, weights)
+            differences = np.einsum("ln,lrn->lr", values, difference_weights(nodes, order))
         sigmas.append(_root_mean_square(differences))
         changes.append((differences.min(axis=1) < 0) & (differences.max(axis=1) > 0))
     sigma, change = np.stack(sigmas, axis=1), np.stack(changes, axis=1)

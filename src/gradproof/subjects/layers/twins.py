@@ -56,5 +56,5 @@ def _is_plain(kind: type) -> bool:
     return (
         all(getattr(kind, name) is getattr(object, name) for name in made_as_usual)
         and not any(hasattr(kind, name) for name in own_ways)
-        and not any("__slots__" in base.__dict__ for base in kind.__mro__)
+        and not any(base.__dict__.get("__slots__") for base in kind.__mro__)  # ABC has none
     )

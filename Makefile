@@ -63,7 +63,7 @@ clean:
 
 # One stamp per extra: installed again only when what it installs may have changed.
 $(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --root-user-action=ignore \
+	$(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --root-user-action=ignore \
 		--constraint constraints.txt --editable '.[$*]'
 	@touch $@
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from functools import cache
 from importlib import metadata
 
 #: Named only where they were in use; asking imports none of them.
@@ -16,9 +17,15 @@ def versions_in_use() -> dict[str, str]:
     >>> versions_in_use()["numpy"] == metadata.version("numpy")
     True
     """
-    found = {"gradproof": metadata.version("gradproof"), "python": platform.python_version()}
-    for name in ("numpy", *(one for one in FRAMEWORKS if one in sys.modules)):
-        found[name] = str(getattr(sys.modules.get(name), "__version__", "")) or metadata.version(
-            name
-        )
-    return {**found, "system": f"{platform.system()} {platform.machine()}"}
+    used = ("gradproof", "numpy", *(name for name in FRAMEWORKS if name in sys.modules))
+    return {
+        **{name: _version(name) for name in used},
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+@cache
+def _version(package: str) -> str:
+    # Its file is parsed anew at every question, which takes a tenth of a small check.
+    return metadata.version(package)

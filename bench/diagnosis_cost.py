@@ -165,7 +165,7 @@ def cost_of(deep: Deep) -> Cost:
     )
     subject = make(deep.f, None)
     opened: list[Subject] = []
-    settings = Settings("probe", 20, 1e-3, 1.0 - 1e-6, 0, (), None)
+    settings = Settings("probe", 20, 1e-3, 1.0 - 1e-6, 0, (), ())
 
     def noting(stage: Stage) -> Stage:
         def opening() -> tuple[Subject, object]:

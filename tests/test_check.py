@@ -330,6 +330,9 @@ def test_sample_finds_an_error_in_all_of_one_tensor(seed: int) -> None:
         ({"engine": 4}, "Expected a map-like callable but got engine=4"),
         ({"progress": 3}, "Expected a bool or callable but got progress=3"),
         ({"steps": 5}, "Expected the name of an entry or tensor but got steps=5"),
+        ({"steps": ["x", 5]}, r"Expected the name of an entry or tensor but got steps=\['x', 5\]"),
+        ({"steps": []}, r"Expected the name of an entry or tensor but got steps=\[\]"),
+        ({"steps": ["x", "y"]}, "Expected one of x, or an entry of it, but got steps='y'"),
         ({"steps": "y"}, "Expected one of x, or an entry of it, but got steps='y'"),
         ({"steps": "x[4]"}, r"Expected an entry of shape \(4,\) but got steps='x\[4\]'"),
         ({"steps": "x[1, 1]"}, r"Expected an entry of shape \(4,\) but got steps='x\[1, 1\]'"),
@@ -346,12 +349,28 @@ def test_option_that_cannot_be_used_is_named(options: dict[str, Any], message: s
         check(sines, X, np.cos, **options)
 
 
-def test_entry_that_was_not_drawn_has_no_step_table() -> None:
-    report = check(sines, WIDE["w"], np.cos, coverage="sample", samples=1)
-    (drawn,) = report.entries["index"]
-    other = "x[0, 0]" if drawn != (0, 0) else "x[0, 1]"
-    with pytest.raises(InputError, match="Expected an entry that is checked but got steps="):
-        check(sines, WIDE["w"], np.cos, coverage="sample", samples=1, steps=other)
+@pytest.mark.parametrize("coverage", ["probe", "sample", "full"])
+def test_an_entry_that_steps_name_is_looked_at_with_every_coverage(coverage: str) -> None:
+    steps = ["w[1, 2]", "v", "w[0, 0]"]
+    report = check(
+        weighted_sines, WIDE, weighted_cosines, coverage=coverage, samples=1, steps=steps
+    )
+    assert [table.label for table in report.steps] == steps
+    assert {"w[1, 2]", "w[0, 0]"} <= {entry.name for entry in report.entries}
+    assert report.verdict == "pass"
+
+
+def test_a_wrong_gradient_has_the_step_tables_that_were_asked_for_too() -> None:
+    steps = "w[1, 2]"
+    report = check(
+        weighted_sines,
+        WIDE,
+        lambda x: {**weighted_cosines(x), "s": 0.0},
+        coverage="probe",
+        steps=steps,
+    )
+    assert report.verdict == "fail"
+    assert [table.label for table in report.steps] == [steps]
 
 
 def test_missing_gradient_is_asked_for() -> None:
@@ -487,6 +506,22 @@ def test_step_table_is_of_the_entry_or_tensor_asked_for() -> None:
     assert np.isnan(table.analytic)
     (table,) = check(weighted_sines, x, weighted_cosines, steps="b").steps
     assert table.analytic == pytest.approx(2 * np.cos(0.5))
+
+
+def test_step_tables_of_several_are_those_of_each_and_one_costs_as_much_as_ever() -> None:
+    x = {"w": A, "b": 0.5}
+    labels = ["w[2, 1]", "b", "w[2, 1]"]
+    several = check(weighted_sines, x, weighted_cosines, coverage="full", steps=labels)
+    alone = [
+        check(weighted_sines, x, weighted_cosines, coverage="full", steps=label)
+        for label in ("w[2, 1]", "b")
+    ]
+    listed = check(weighted_sines, x, weighted_cosines, coverage="full", steps=["b"])
+    assert [repr(table) for table in several.steps] == [repr(a.steps[0]) for a in alone]
+    assert several.settings["steps"] == ("w[2, 1]", "b")
+    assert alone[1].settings["steps"] == "b"
+    assert listed.evaluations == alone[1].evaluations
+    assert several.evaluations == listed.evaluations + 2 * len(listed.steps[0].rows)
 
 
 def test_rules_of_thumb_are_shown_where_there_are_kinks() -> None:

@@ -15,7 +15,7 @@ def sines(x: Any) -> Any:
 
 
 def settings(coverage: str) -> Settings:
-    return Settings(coverage, 20, 1e-3, 1.0 - 1e-6, 0, (), None)
+    return Settings(coverage, 20, 1e-3, 1.0 - 1e-6, 0, (), ())
 
 
 def planned(n: int, **options: Any) -> Plan:

@@ -49,7 +49,7 @@ def test_the_page_has_all_checks_the_failing_first(
 ) -> None:
     result = run(SEVERAL, "--gradproof-html=page.html")
     result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["gradproof: *page.html shows the 3 checks"])
+    result.stdout.fnmatch_lines(["gradproof: *page.html shows the report of 3 checks"])
     assert (pytester.path / "page.html").read_text("utf-8").startswith("<!DOCTYPE html>")
     several = "test_it.py::test_several"
     assert [(one.name, one.report.verdict) for one in rendered] == [

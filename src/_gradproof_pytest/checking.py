@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from _gradproof_pytest.session import Session
 
 
+#: Options of the ini file that say what becomes of the report, or that the line has already.
+_NOT_OF_THE_CHECK = ("gradproof_html=", "gradproof_seed=")
+
+
 def checks_of(item: pytest.Item) -> GradientChecks:
     """The fixture `gradproof` of a test."""
     defaults = item.config.stash[DEFAULTS].copy()
@@ -117,6 +121,9 @@ def _command(report: Report, item: pytest.Item) -> str:
     words = ["pytest", path + separator + name, f"--gradproof-seed={report.seed}"]
     if config.getoption("gradproof_coverage") is not None:
         words.append(f"--gradproof-coverage={config.getoption('gradproof_coverage')}")
+    for override in config.getoption("override_ini") or ():
+        if override.startswith("gradproof_") and not override.startswith(_NOT_OF_THE_CHECK):
+            words += ["-o", override]
     return shlex.join(words)
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -101,19 +100,17 @@ class Session:
             write_whole(path, page)
         except OSError as error:
             return f"gradproof: {path} cannot be written: {error.strerror or error}", False
-        return f"gradproof: {path} shows the {len(results):,} checks", True
+        count = f"{len(results):,} checks" if len(results) > 1 else "one check"
+        return f"gradproof: {path} shows the report of {count}", True
 
     def _results(self) -> Iterator[Result]:
-        from gradproof.report.store import load_results
+        from gradproof.report.store import read_results
 
-        with TemporaryDirectory() as folder:
-            for found in self._found:
-                if isinstance(found, str):
-                    file = Path(folder) / "result.json"
-                    file.write_text(found, "ascii")
-                    yield from load_results(file)
-                else:
-                    yield found
+        for found in self._found:
+            if isinstance(found, str):
+                yield from read_results(found)
+            else:
+                yield found
 
 
 def _without_entries(report: Any) -> Any:

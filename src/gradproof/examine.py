@@ -21,9 +21,9 @@ from gradproof.diagnosis.preflight import (
 )
 from gradproof.diagnosis.second_opinion import compare_modes
 from gradproof.numerics.sampling import SINGLE, Floats, Lanes, Sampler
+from gradproof.outcome.asked import rows_of, with_asked
 from gradproof.outcome.assemble import empty_report, make_report, with_findings
 from gradproof.outcome.budget import Lack, about_budget
-from gradproof.outcome.stepping import rows_of
 from gradproof.outcome.trial import Settings, Trial
 from gradproof.probing import examine_by_probes
 from gradproof.report.model import Finding, Report, Severity
@@ -104,7 +104,7 @@ def compare(
         rng: for directions.
         is_complete: whether the claim is meant for all entries, not only for those at `places`.
     """
-    steps = rows_of(settings.steps, subject, places)
+    steps = tuple(rows_of(label, subject, places) for label in settings.steps)
     scale = scales(subject.point)
     probes = probe(subject, scale, claim.gradient, claim.rounding, value.value, PROBES, rng)
     noise = max(probes.noise, least_noise(subject, value))
@@ -152,7 +152,9 @@ def places_of(subject: Subject, settings: Settings) -> Places:
     if settings.coverage == "full":
         return coverage_entries.full(sizes)
     # A generator of its own: every term of a sum draws the same entries.
-    return coverage_entries.sample(sizes, settings.samples, np.random.default_rng(settings.seed))
+    rng = np.random.default_rng(settings.seed)
+    drawn = coverage_entries.sample(sizes, settings.samples, rng)
+    return with_asked(drawn, settings.steps, subject)
 
 
 def _climb_the_widest(

@@ -11,14 +11,14 @@ import numpy as np
 from gradproof.coverage import entries as coverage_entries
 from gradproof.coverage.directions import Line
 from gradproof.coverage.probe import scales
+from gradproof.diagnosis.cuts import held_constant
 from gradproof.diagnosis.localise import Origin, localise, unexplained, victims
 from gradproof.diagnosis.patterns.explain import Explanation
 from gradproof.diagnosis.patterns.field import SECOND_CALL
-from gradproof.diagnosis.preflight import look_at_claim, look_at_value
+from gradproof.diagnosis.preflight import Claim, look_at_claim, look_at_value
 from gradproof.diagnosis.reasons import Case, reason
 from gradproof.diagnosis.ties import with_shared_kinks
 from gradproof.examine import Examined, compare
-from gradproof.numerics.sampling import Floats
 from gradproof.outcome.budget import Lack, about_budget
 from gradproof.outcome.trial import Settings
 from gradproof.probing import examine_by_probes
@@ -64,7 +64,7 @@ def causes_of(
     if not failing or subject.exhausted is not None:
         return []
 
-    def judge(part: Subject, grad: object) -> Report | None:
+    def judge(part: Subject, grad: object) -> tuple[Claim, Report] | None:
         return examine_part(part, grad, settings, rng)
 
     stages = subject.stages(whole.grad)
@@ -78,9 +78,19 @@ def causes_of(
     for name, one in (wrong or {"": whole}).items():
         case = _case(one, known)
         findings += _about_tensors(case, [n for n in _failing(one) if n in left], name, rng)
+    findings = _with_precision_last(findings)
     if subject.exhausted is not None:
         findings.append(about_budget(subject, Lack.OF_EXTRAS))
     return findings
+
+
+def _with_precision_last(findings: Sequence[Finding]) -> list[Finding]:
+    """What is only computed in single precision is no more than a warning beside real mistakes."""
+    single = [f for f in findings if f.evidence.get("format") == "float32"]
+    others = [f for f in findings if f not in single]
+    if not others:
+        return single
+    return [*others, *(replace(f, severity="warning") for f in single)]
 
 
 def with_causes(report: Report, causes: Sequence[Finding]) -> Report:
@@ -93,8 +103,8 @@ def with_causes(report: Report, causes: Sequence[Finding]) -> Report:
 
 def examine_part(
     part: Subject, grad: object, settings: Settings, rng: np.random.Generator
-) -> Report | None:
-    """A report on a part of f by itself; None where it has no usable value.
+) -> tuple[Claim, Report] | None:
+    """What a part of f claims, and a report on it by itself; None where it has no usable value.
 
     Args:
         part: the part around its inputs.
@@ -107,7 +117,7 @@ def examine_part(
         return None
     scale = scales(part.point)
     claim = look_at_claim(part, grad, scale, rng)
-    plain = replace(settings, coverage="probe", customary=(), steps=None)
+    plain = replace(settings, coverage="probe", customary=(), steps=())
     report = examine_by_probes(part, value, claim, scale, plain, rng)
     if report.verdict == "inconclusive" and part.exhausted is None:
         # Where the point lies on kinks no direction has a slope, but most entries have one.
@@ -116,7 +126,7 @@ def examine_part(
         if report.verdict != "fail":
             line = Line(part, claim.gradient, claim.rounding, value.value, value.jitter)
             report = with_shared_kinks(report, line, scale)
-    return report
+    return claim, report
 
 
 def _headline(cause: Finding) -> str | None:
@@ -140,12 +150,12 @@ def _about_origin(
 ) -> Iterator[Finding]:
     """One finding for each tensor of a part whose gradient the part's own backward gets wrong."""
     part = origin.subject
+    claim = origin.claim
     with part.session():
-        gradient = part.claims(origin.grad)
-        rounding = _rounding(part, gradient)
-        case = Case(part, gradient, rounding, origin.report, {}, {**constants, **part.constants})
+        known = {**constants, **part.constants}
+        case = Case(part, claim.gradient, claim.rounding, origin.report, {}, known)
         for name in origin.wrong:
-            found = _of_kinks(origin.report, name) or reason(case, name, MOST, rng)
+            found = _of_kinks(origin.report, name) or _reason(case, name, MOST, rng)
             whole = origin.whole(name)
             own = "its input" if name == "input" else f"its input {name}"
             what = f"the gradient of {own if whole is None else whole}"
@@ -178,6 +188,11 @@ def _of_kinks(report: Report, name: str) -> Explanation | None:
     return None
 
 
+def _reason(case: Case, name: str, entries: int, rng: np.random.Generator) -> Explanation:
+    # First: what is left out of a gradient by a cut may look like many a mistake.
+    return held_constant(case, name, rng) or reason(case, name, entries, rng)
+
+
 def _about_tensors(
     case: Case, names: Sequence[str], term: str, rng: np.random.Generator
 ) -> Iterator[Finding]:
@@ -188,7 +203,7 @@ def _about_tensors(
     for name in chosen:
         if _of_kinks(case.report, name) is not None:
             continue  # that has been said
-        found = reason(case, name, entries, rng)
+        found = _reason(case, name, entries, rng)
         if case.subject.exhausted is not None:
             break
         if found.kind == "nan" and any(f.kind == "nan" for f in case.report.findings):
@@ -221,11 +236,6 @@ def _case(one: Examined, known: Mapping[str, object]) -> Case:
     if any(f.kind in ("accumulated", "gradient-changes") for f in one.report.findings):
         arrays[SECOND_CALL] = subject.claims(one.grad)
     return Case(subject, claim.gradient, claim.rounding, one.report, arrays, constants)
-
-
-def _rounding(part: Subject, gradient: Sequence[Floats]) -> list[Floats]:
-    units = [max(part.claim_spacing, unit) for unit in part.spacing]
-    return [16.0 * unit * np.abs(g) for unit, g in zip(units, gradient, strict=True)]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -13,15 +13,17 @@ from gradproof.coverage.asking import request_of, sampler_of
 from gradproof.coverage.bisect import DENSE, Culprits, Piece, bisect, narrow
 from gradproof.coverage.certify import Certificate, certify
 from gradproof.coverage.climb import climb
-from gradproof.coverage.directions import SIGMAS, Line
+from gradproof.coverage.directions import SIGMAS, Line, sizes_of
 from gradproof.coverage.request import Numeric, Request
 from gradproof.diagnosis.preflight import Claim, Value, least_noise
-from gradproof.numerics.sampling import SINGLE, Floats
+from gradproof.numerics.sampling import EPS, SINGLE, Floats
+from gradproof.outcome.asked import rows_of, with_asked
 from gradproof.outcome.assemble import make_report
 from gradproof.outcome.certified import with_certificate
 from gradproof.outcome.trial import Settings, Trial
 from gradproof.report.model import Report
 from gradproof.subjects.base import Places, Subject
+from gradproof.verdict import IMPRECISE
 
 #: Entries that are looked at one by one in a tensor that is wrong all over, in all such tensors
 #: together, and in pieces in which an error was lost: each takes whole ladders.
@@ -36,7 +38,8 @@ ROUNDS = 6
 class _Found:
     """Culprits so far, and the gradient without them.
 
-    `dense` has the pieces of tensors that are wrong in many places, by tensor.
+    `dense` has the pieces of tensors that are wrong in many places, by tensor; `imprecise` those
+    that are right to single precision only.
     """
 
     gradient: list[Floats]
@@ -45,7 +48,7 @@ class _Found:
     dense: dict[int, list[Piece]] = field(default_factory=dict)
     lost: list[Piece] = field(default_factory=list)
     unsearched: list[Piece] = field(default_factory=list)
-    is_loose: bool = False
+    imprecise: set[int] = field(default_factory=set)
 
 
 def examine_by_probes(
@@ -59,6 +62,7 @@ def examine_by_probes(
     """Certify the claim, or find what is wrong with it (see `certify` and `bisect`)."""
     search = _Search(subject, value, claim, scale, settings)
     found = search.found
+    with_asked(_at([]), settings.steps, subject)  # a wrong name is refused before the work
     search.leave_out_what_is_no_number()
     certificates = []
     for _ in range(ROUNDS):
@@ -82,6 +86,7 @@ def examine_by_probes(
     places = _places(found, rng)
     if last.contradiction is None:
         places = _with_small_ones(subject, places, last, found, settings)
+    places = with_asked(places, settings.steps, subject)
     noise = max(first.noise, least_noise(subject, value))
     request, numeric, lacking = search.look_at(places, noise)
     trial = Trial(
@@ -93,28 +98,50 @@ def examine_by_probes(
         numeric,
         noise,
         first.reach,
-        None,
+        tuple(rows_of(label, subject, places) for label in settings.steps),
         (),
         lacking,
     )
     probes = tuple(p for certificate in certificates for p in certificate.probes)
     report = make_report(trial, settings, rng)
+    limit = last.limit + _accepted(report, claim, scale)
     return with_certificate(
         report,
-        replace(last, probes=probes),
+        replace(last, probes=probes, limit=limit),
         frozenset(found.dense),
         settings,
         last.contradiction is not None,
         subject.exhausted is not None,
         tuple(_named(subject, found.unsearched)),
+        tuple(subject.names[k] for k in sorted(found.imprecise)),
     )
+
+
+@np.errstate(all="ignore")
+def _accepted(report: Report, claim: Claim, scale: Sequence[Floats]) -> Floats:
+    """By how much the entries that are right to single precision are off, relative to their tensor.
+
+    They have been put right before the last certificate was made, which does not count them.
+    """
+    entries = report.entries.filter(where=report.entries.reason_code == IMPRECISE)
+    off = np.zeros(len(scale))
+    for k, (gradient, size) in enumerate(zip(claim.gradient, sizes_of(scale), strict=True)):
+        own = entries.filter(where=entries.tensor_code == k)
+        if len(own):
+            gap = (own["analytic"] - own["numeric"]) * size[own.flat_index]
+            off[k] = np.linalg.norm(gap) / np.linalg.norm(gradient * size)
+    return off
 
 
 def _with_small_ones(
     subject: Subject, places: Places, certificate: Certificate, found: _Found, settings: Settings
 ) -> Places:
-    """Every entry of small tensors that directions leave in the dark, as where x lies on kinks."""
+    """Every entry of small tensors that directions leave in the dark, as where x lies on kinks.
+
+    Entries of numbers coarser than doubles show no more than the directions did.
+    """
     dark = ~certificate.negligible & ~(certificate.limit <= settings.resolution)
+    dark &= np.isinf(certificate.limit) | (np.array(subject.spacing) <= EPS)
     small = [
         Piece(k, i, i + 1)
         for k in np.flatnonzero(dark).tolist()
@@ -170,8 +197,7 @@ class _Search:
                 line, pieces[0], certificate.contradiction, certificate.step, certificate.noise
             )
             pieces[:0] = [] if one is None else [one]
-        for k in culprits.imprecise:
-            found.rounding[k] = np.fmax(found.rounding[k], SINGLE * np.abs(found.gradient[k]))
+        self._allow_for_single_precision(culprits.imprecise)
         new = [p for p in culprits.entries if p not in found.entries and p.tensor not in dense]
         found.lost += culprits.lost
         found.dense |= dense
@@ -184,12 +210,17 @@ class _Search:
         assert certificate.contradiction is not None
         least = SIGMAS * SINGLE * line.share(certificate.contradiction)
         is_close = abs(wrong.analytic - wrong.numeric) <= least
-        if found.is_loose or not is_close:
+        every = range(len(found.gradient))
+        if found.imprecise.issuperset(every) or not is_close:
             return False
-        found.is_loose = True
-        pairs = zip(found.rounding, found.gradient, strict=True)
-        found.rounding = [np.fmax(r, SINGLE * np.abs(g)) for r, g in pairs]
+        self._allow_for_single_precision(every)
         return True
+
+    def _allow_for_single_precision(self, tensors: Iterable[int]) -> None:
+        found = self.found
+        for k in tensors:
+            found.imprecise.add(k)
+            found.rounding[k] = np.fmax(found.rounding[k], SINGLE * np.abs(found.gradient[k]))
 
     def look_at(self, places: Places, noise: float) -> tuple[Request, Numeric, NDArray[np.bool_]]:
         """Compare entries one by one; also which of them the budget did not suffice for."""

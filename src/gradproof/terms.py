@@ -44,7 +44,7 @@ def check_terms(
     rng: np.random.Generator,
 ) -> dict[str, Examined]:
     """What is found of each term. The rules of thumb are for the whole alone."""
-    plain = replace(settings, customary=(), steps=None)
+    plain = replace(settings, customary=(), steps=())
     pieces = {name: _piece(name, term, make, whole) for name, term in terms.items()}
     return {name: _check_term(name, terms, pieces, grad, plain, rng) for name in terms}
 

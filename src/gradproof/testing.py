@@ -74,7 +74,7 @@ class GradientChecks:
         except InputError as error:
             raise error.with_traceback(None) from None  # what is to be mended is in the test
         except Exception as error:
-            error.__traceback__ = _without_gradproof(error.__traceback__)
+            _show_what_is_the_users(error)
             raise
         self.reports.append(report)
         if self._on_report is not None:
@@ -85,22 +85,31 @@ class GradientChecks:
         return report
 
 
+def _show_what_is_the_users(error: BaseException) -> None:
+    """Leave out what gradproof did before an error, and what it tried and got an error from."""
+    error.__traceback__ = _without_gradproof(error.__traceback__)
+    while error.__context__ is not None:
+        trace = error.__context__.__traceback__
+        if trace is not None and _is_gradproof(trace):  # it was caught here, not by the user
+            error.__context__ = None
+            return
+        error = error.__context__
+
+
 def _without_gradproof(trace: TracebackType | None) -> TracebackType | None:
     """The frames of a caller's function that raised, without those of gradproof that called it.
 
-    An error that gradproof itself makes keeps them all.
+    An error that gradproof itself makes keeps them all, if no other function took part.
     """
     frames: list[TracebackType] = []
     while trace is not None:
         frames.append(trace)
         trace = trace.tb_next
-    if not frames or _is_gradproof(frames[-1]):
-        return frames[0] if frames else None
     kept = None
     for frame in reversed(frames):
         if not _is_gradproof(frame):
             kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
-    return kept
+    return kept or (frames[0] if frames else None)
 
 
 def _is_gradproof(trace: TracebackType) -> bool:

@@ -12,13 +12,14 @@ from tests.diagnosis.subjects import Parts, subject_of
 
 from gradproof import InputError
 from gradproof.diagnosis.localise import Origin, localise, unexplained, victims
+from gradproof.diagnosis.preflight import Claim
 from gradproof.explaining import examine_part
 from gradproof.outcome.trial import Settings
 from gradproof.report.model import Report
 from gradproof.subjects.base import Stage, Subject
 from gradproof.subjects.budget import Budget
 
-SETTINGS = Settings("probe", 20, 1e-3, 1.0 - 1e-6, 0, (), None)
+SETTINGS = Settings("probe", 20, 1e-3, 1.0 - 1e-6, 0, (), ())
 
 
 class Judge:
@@ -27,7 +28,7 @@ class Judge:
     def __init__(self) -> None:
         self.judged = 0
 
-    def __call__(self, part: Subject, grad: object) -> Report | None:
+    def __call__(self, part: Subject, grad: object) -> tuple[Claim, Report] | None:
         self.judged += 1
         return examine_part(part, grad, SETTINGS, np.random.default_rng(0))
 

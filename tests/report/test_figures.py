@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import subprocess
 import sys
@@ -231,6 +232,13 @@ def test_numbers_at_the_ends_of_the_range_are_drawn() -> None:
     assert "analytic against numeric" not in headings(figure)
 
 
+def test_a_numeric_value_of_the_opposite_sign_and_close_to_overflow_is_drawn() -> None:
+    zero = StepRow(0.0, 0.0, 1.0, NAN, 1.0)
+    rows = (StepRow(1e-2, -1e308, 1e308, NAN, 1e308), StepRow(INF, 0.0, 1.0, NAN, 1.0), zero)
+    table = replace(kinks().steps[0], numeric=1e308, rows=rows)
+    drawn(replace(kinks(), steps=(table,)).plot_steps())
+
+
 @pytest.mark.parametrize(
     "numbers",
     [
@@ -310,6 +318,20 @@ def test_no_setting_is_changed_and_a_style_of_the_users_does_not_hide_anything()
         assert dict(matplotlib.rcParams) == before
     assert figure.get_facecolor() == (1.0, 1.0, 1.0, 1.0)
     assert {text.get_color() for text in figure.texts} == {"#1a1a1a", "#D55E00"}
+
+
+def pixels(report: Report) -> Any:
+    buffer = io.BytesIO()
+    report.plot_tensor().savefig(buffer, format="rgba")
+    return np.frombuffer(buffer.getvalue(), np.uint8).reshape(-1, 4)
+
+
+def test_what_is_saved_is_the_same_under_a_dark_style_and_where_images_begin_below() -> None:
+    report = made_up((4, 4), range(14))
+    plain = pixels(report)
+    settings = {"savefig.facecolor": "black", "savefig.edgecolor": "black", "image.origin": "lower"}
+    with matplotlib.rc_context(settings):
+        assert np.array_equal(pixels(report), plain)
 
 
 SCRIPT = """

@@ -52,7 +52,7 @@ def test_a_tensor_that_fails_now_is_worse_and_the_other_way_round_better() -> No
     text = render_changes(before, after)
     assert text.startswith("WORSE: of 1 tensors 0 better, 0 same, 1 worse")
     assert re.search(r"^x +worse +pass -> fail", text, re.MULTILINE)
-    assert re.search(r"^new +pass -> fail +\d+ -> \d+$", text, re.MULTILINE)
+    assert re.search(r"^old -> new +pass -> fail +\d+ -> \d+$", text, re.MULTILINE)
     assert render_changes(after, before).startswith("BETTER")
 
 

@@ -10,6 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -464,6 +465,63 @@ def test_what_is_no_ordinary_file_is_written_to_and_a_link_is_followed(tmp_path:
     writing.write_whole(tmp_path / "link", b"x")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_bytes() == b"x"
+
+
+def many_entries() -> Report:
+    n = files.MOST_INLINE + 1
+    entries = Entries.build(
+        ["w"],
+        [(n,)],
+        tensor=0,
+        flat_index=np.arange(n),
+        value=0.0,
+        analytic=1.0,
+        numeric=1.0,
+        error=1e-9,
+        verdict="match",
+    )
+    return replace(right(), entries=entries)
+
+
+def test_what_is_no_ordinary_file_gets_all_entries_and_is_not_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    report, received = many_entries(), list[bytes]()
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    writer = threading.Thread(target=lambda: report.save(pipe), daemon=True)
+    writer.start()
+    for thread in (reader, writer):
+        thread.join(20.0)
+        assert not thread.is_alive()
+    assert list(tmp_path.iterdir()) == [pipe]
+    (tmp_path / "r.json").write_bytes(received[0])
+    assert gradproof.load(tmp_path / "r.json").entries == report.entries
+
+
+@pytest.mark.skipif(os.name == "nt", reason="neither links nor such names")
+@pytest.mark.parametrize("name", ["link.json", "a:b.json", "a\\b.json", "a\nb.json"])
+def test_entries_are_found_whatever_the_name_and_behind_a_link(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.json").symlink_to(tmp_path / "folder" / "r.json")
+    report = many_entries()
+    report.save(tmp_path / name)
+    assert gradproof.load(tmp_path / name).entries == report.entries
+
+
+def test_an_error_is_short_however_long_the_words_about_the_damage(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    many_entries().save(path)
+    (beside,) = tmp_path.glob("*.npz")
+    content = bytearray(beside.read_bytes())
+    content[26] = content[27] = 255  # the length of the first name
+    beside.write_bytes(content)
+    document = json.loads(path.read_bytes())
+    document["entries_file"]["sha256"] = hashlib.sha256(content).hexdigest()
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError) as caught:
+        gradproof.load(path)
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_hundred_thousand_entries_are_quick(tmp_path: Path) -> None:

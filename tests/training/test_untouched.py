@@ -97,6 +97,21 @@ def test_a_check_that_raises_leaves_everything_and_lets_the_training_go_on(
     assert said[0].levelname == "WARNING"
 
 
+class Shouts(nn.Linear):
+    """Raises with a message that would write over the log."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise ValueError("\x1b[31m\rERROR step 9: FAIL " + "x" * 10_000)
+
+
+def test_what_an_error_says_is_one_short_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    watcher = gradproof.watch(Shouts(2, 2), burn_in=0)
+    watcher._before((torch.ones(1, 2),), {})
+    assert len(watcher.errors) == 1
+    assert len(caplog.messages[-1]) < 1000
+    assert caplog.messages[-1].isprintable()
+
+
 def test_a_probe_changes_nothing_in_unusual_surroundings() -> None:
     model = build()
     model[1].weight.requires_grad_(False)
@@ -225,6 +240,26 @@ def test_a_model_with_generators_of_its_own_is_inconclusive_and_their_states_are
     for _, report in watcher.reports:
         assert report.verdict == "inconclusive"
         assert any("1 (Noise)" in finding.message for finding in report.findings)
+
+
+HELD = {"noise": [torch.Generator()]}
+
+
+class Held(nn.Module):
+    """Draws from a generator that a global dict holds."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.randn(x.shape, generator=HELD["noise"][0])
+
+
+def test_generators_in_global_containers_are_kept_too() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), Held())
+    (generator,) = HELD["noise"]
+    before = generator.get_state()
+    with gradproof.watch(model, every=1, burn_in=0) as watcher:
+        watcher._before((torch.ones(3, 2),), {})
+    assert watcher.reports
+    assert torch.equal(generator.get_state(), before)
 
 
 def test_hooks_of_the_user_run_in_no_probe(caplog: pytest.LogCaptureFixture) -> None:

@@ -342,6 +342,24 @@ def test_a_compiled_model_is_watched_from_outside() -> None:
     assert "0.weight" in watcher.reports[0].report.tensors
 
 
+def test_a_compiled_part_is_not_compiled_for_a_probe() -> None:
+    compiled: list[object] = []
+
+    def backend(graph: Any, inputs: object) -> Any:
+        compiled.append(graph)
+        return graph.forward
+
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh())
+    model[0] = torch.compile(model[0], backend=backend)  # type: ignore[assignment]
+    x = torch.ones(4, 2)
+    with gradproof.watch(model, every=1, burn_in=1) as watcher:
+        model(x)
+        before = len(compiled)
+        model(x)
+    assert [report.verdict for _, report in watcher.reports] == ["pass"]
+    assert len(compiled) == before > 0
+
+
 def test_a_model_that_is_compiled_after_it_was_watched_runs_as_ever() -> None:
     torch.compiler.reset()  # else what was compiled for another test, without hooks, would run
     model = tiny()
@@ -383,6 +401,7 @@ def test_what_has_no_hooks_in_python_is_refused() -> None:
         ({"loss": 1}, "Expected a callable but got loss=1"),
         ({"optimizer": 1}, "Expected a torch.optim.Optimizer but got optimizer=1"),
         ({"resolution": 7}, "Expected a number between 0 and 1 but got resolution=7"),
+        ({"steps": 5}, "Expected the name of an entry or tensor but got steps=5"),
         ({"max_seconds": 0}, "Expected a positive number or None but got max_seconds=0"),
     ],
 )

@@ -8,13 +8,14 @@ from gradproof.cli.check import check
 from gradproof.cli.compare import compare
 from gradproof.cli.completion import completion
 from gradproof.cli.demo import demo
-from gradproof.cli.exits import ExitCode
+from gradproof.cli.exits import Commands, ExitCode
 from gradproof.cli.show import show
 
 __all__ = ["ExitCode", "main"]
 
 
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 pass, 1 fail, 2 wrong usage, 3 inconclusive.",
 )

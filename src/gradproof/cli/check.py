@@ -16,8 +16,9 @@ from gradproof.cli.exits import Refusal, file_errors, one_line_errors, worst
 from gradproof.cli.output import (
     command_line,
     emit,
+    file_of,
     format_options,
-    refuse_missing_folders,
+    refuse_files,
     write_html,
 )
 
@@ -87,11 +88,11 @@ def check(
 
         defaults = _project_options()
         project_html = defaults.pop("html", None)
-        html = html or project_html
+        html = project_html if html is None else html
         chosen = {name: value for name, value in options.items() if value is not None}
-        refuse_missing_folders(save, output, html)
         entries = _entries_format(save, save_entries)
         place, _ = split_target(target)
+        refuse_files(save, file_of(output), html, read=place)
         results = []
         # What the user's code prints must not stand in the middle of JSON.
         with contextlib.redirect_stdout(sys.stderr):

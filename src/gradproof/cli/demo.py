@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import click
 
 from gradproof.cli.exits import MEANINGS, ExitCode, Refusal, one_line_errors
-from gradproof.cli.output import command_line, html_option, refuse_missing_folders, write_html
+from gradproof.cli.output import command_line, html_option, refuse_files, write_html
 
 DEMO_EXTRA = "pip install 'gradproof[demo]'"
 #: Of scikit-learn's 1,797 digits.
@@ -113,7 +113,7 @@ def demo(
         from gradproof.examples.demo import run_demo
         from gradproof.report.store import Result
 
-        refuse_missing_folders(html)
+        refuse_files(html)
 
         report = run_demo(
             Console(highlight=False),

@@ -49,13 +49,28 @@ def html_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
-def refuse_missing_folders(*files: str | None) -> None:
-    """Before anything is checked, refuse files that could not be written afterwards."""
-    for file in filter(None, files):
-        if not Path(file).absolute().parent.is_dir():
+def refuse_files(*files: str | None, read: str | None = None) -> None:
+    """Before anything is checked, refuse files that could not be written, or that would be lost.
+
+    Args:
+        files: to be written; None if an option was not given.
+        read: the file that the command reads.
+    """
+    taken = set() if read is None else {os.path.realpath(read)}
+    for file in files:
+        if file is None:
+            continue
+        if file in ("", "-"):
+            raise Refusal(f"Expected a file to write but got {file!r}")
+        path = Path(file)
+        if not path.absolute().parent.is_dir():
             raise Refusal(f"{file!r}: its folder is not there")
-        if Path(file).is_dir():
+        if path.is_dir():
             raise Refusal(f"{file!r}: Is a directory")
+        final = os.path.realpath(file)
+        if final in taken and (path.is_file() or not path.exists()):
+            raise Refusal(f"{file!r}: the command reads it, or writes it twice")
+        taken.add(final)
 
 
 def command_line(
@@ -89,12 +104,20 @@ def write_html(results: Sequence[Result], file: str | None) -> None:
         write_whole(file, page)
 
 
+def file_of(output: str | None) -> str | None:
+    """The file that --output names, None for standard output.
+
+    /dev/stdout may be a file, which must not be replaced.
+    """
+    return None if output in ("-", "/dev/stdout") else output
+
+
 def emit(
     results: Sequence[Result], form: str, output: str | None, *, verbose: bool = False
 ) -> None:
     """Print results in a format, or write them to a file and print their verdicts."""
-    # /dev/stdout may be a file, which must not be replaced.
-    if output is None or output in ("-", "/dev/stdout"):
+    file = file_of(output)
+    if file is None:
         page = page_of_stdout()
         echo(rendered(results, form, verbose=verbose, **page), page["encoding"])
         return
@@ -102,7 +125,7 @@ def emit(
 
     text = rendered(results, form, verbose=verbose, width=100, color=False, encoding="utf-8")
     with file_errors():
-        write_whole(output, text.encode("utf-8"))
+        write_whole(file, text.encode("utf-8"))
     echo("".join(f"{_verdict(result)}\n" for result in results), page_of_stdout()["encoding"])
 
 
@@ -150,22 +173,20 @@ def page_of_stdout() -> dict[str, Any]:
     least, most = WIDTHS
     return {
         "width": min(max(shutil.get_terminal_size((100, 24)).columns, least), most),
-        "color": sys.stdout.isatty(),
+        "color": sys.stdout.isatty() and not _is_plain(),
         "encoding": sys.stdout.encoding or "ascii",
     }
 
 
+def _is_plain() -> bool:
+    """Whether a terminal is to get no colours: see https://no-color.org."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+
+
 def echo(text: str, encoding: str) -> None:
     """Print, with what the encoding lacks written out."""
-    try:
-        with file_errors():
-            click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False)
-    except Refusal as refusal:
-        if not isinstance(refusal.__cause__, BrokenPipeError):
-            raise
-        # `| head` has seen enough. Nothing more is to be flushed, and 1 is for wrong gradients.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(128 + 13) from None
+    with file_errors():
+        click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False)
 
 
 def _verdict(result: Result) -> str:

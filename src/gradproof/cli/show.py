@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gradproof.cli.exits import file_errors, one_line_errors, worst
-from gradproof.cli.output import emit, format_options, refuse_missing_folders, write_html
+from gradproof.cli.output import emit, file_of, format_options, refuse_files, write_html
 
 
 @click.command(short_help="Show a result that was saved.")
@@ -19,7 +19,7 @@ def show(result: str, form: str, output: str | None, verbose: bool, html: str | 
     with one_line_errors():
         from gradproof.report.store import load_results
 
-        refuse_missing_folders(output, html)
+        refuse_files(file_of(output), html, read=result)
         with file_errors():
             results = load_results(result)
         write_html(results, html)

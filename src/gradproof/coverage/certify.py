@@ -26,6 +26,11 @@ NEGLIGIBLE = 1e-6
 FINE = 1e-2
 #: Probes of parts of f: more than of the whole, where the first ladder is most of the price.
 MANY = 16
+#: Probes of a tensor by itself whose limit is still too coarse: the limit of so many that agree
+#: within a bar is about two bars, that of the first few is nine.
+PATIENT = 64
+#: The part of a tensor's own misses that is left to those.
+PATIENTLY = 0.1
 #: By how much the others may turn out coarser than the first of them.
 LUCK = 2.0
 #: What a part costs, in evaluations: its probes, a table of noise, the search for a step.
@@ -90,7 +95,7 @@ class _Work:
     A tensor may be judged by probes of all tensors as they are, by one of a chain of parts of f,
     each half of the one before, or by its own. These are chosen by what bars were met before, so
     the misses are shared out beforehand: a quarter for the first, 1/4, 1/8, ... for the parts, and
-    a quarter for the last.
+    a quarter for the last, a tenth of it for the many that a coarse one gets.
     """
 
     def __init__(
@@ -144,8 +149,13 @@ class _Work:
                 continue
             start = Start(self._step_for(self._shares[[k]]), self._noise_of([k]))
             own = Prober(self._line, self._sizes, [k], self._rng, start=start, is_part=True)
+            share, ones = 0.25 * self._alpha, np.ones(len(self._sizes))
             self._goes_on(own, probes_for(self._alpha))
-            self._judge(own, [k], np.ones(len(self._sizes)), 0.25 * self._alpha)
+            self._judge(own, [k], ones, (1.0 - PATIENTLY) * share)
+            is_coarse = self._resolution * self._shares[k] < self._least[k] < np.inf
+            if is_coarse and not self._is_over:
+                self._goes_on(own, PATIENT)
+                self._judge(own, [k], ones, PATIENTLY * share)
 
     def certificate(self) -> Certificate:
         """What is known by now."""

@@ -20,11 +20,16 @@ def about_precision(counts: Mapping[str, int], sizes: Mapping[str, int]) -> list
     if not some:
         return []
     listed = ", ".join(f"{n} of {sizes[name]} in {name}" for name, n in some.items())
+    return [precision(listed, some)]
+
+
+def precision(listed: str, evidence: Mapping[str, object]) -> Finding:
+    """What is right to single precision, where the numeric value is worth more."""
     message = (
         f"right to about 7 digits but no further: {listed}; the gradient, or f, is computed in "
         "single precision or to a solver's tolerance somewhere"
     )
-    return [Finding("precision", message, evidence=some)]
+    return Finding("precision", message, evidence=evidence)
 
 
 def about_kinks(

@@ -7,7 +7,8 @@ another point, or contracted with another cotangent, say what such a mistake wou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,28 +16,70 @@ from gradproof.coverage.probe import scales
 from gradproof.diagnosis.evidence import slopes_at, slopes_elsewhere
 from gradproof.diagnosis.patterns.field import Alternative
 from gradproof.numerics.sampling import Floats
-from gradproof.subjects.base import Codes, Places, Subject
+from gradproof.subjects.base import Places, Subject
 
 #: Axes of inputs and outputs along which a mistake is supposed.
 AXES = 4
+#: Entries that may refute a mistake before the others are looked at.
+FIRST = 3
+
+#: Slopes at some entries, and their bars.
+Slopes = tuple[Floats, Floats]
 
 
-def alternatives(subject: Subject, k: int, index: Codes, noise: float) -> Iterator[Alternative]:
+@dataclass(frozen=True)
+class Entries:
+    """Entries of one tensor that a mistake has to explain, the most telling first.
+
+    Attributes:
+        places: where they are.
+        claim: what is claimed for them.
+        rounding: by how much the claim may be off there.
+    """
+
+    places: Places
+    claim: Floats
+    rounding: Floats
+
+    def explained(self, slopes_at: Callable[[Places], Slopes]) -> Slopes | None:
+        """Slopes and bars at all of them, None if they are not what is claimed.
+
+        Most mistakes were not made: a few entries say so.
+        """
+        every = np.arange(len(self.claim))
+        slopes, bars = slopes_at(self.places[every[:FIRST]])
+        gap = np.abs(self.claim[:FIRST] - slopes)
+        if np.any(gap > bars + self.rounding[:FIRST]):
+            return None
+        if len(every) <= FIRST:
+            return slopes, bars
+        more, their_bars = slopes_at(self.places[every[FIRST:]])
+        return np.concatenate([slopes, more]), np.concatenate([bars, their_bars])
+
+
+def alternatives(subject: Subject, k: int, entries: Entries, noise: float) -> Iterator[Alternative]:
     """One after the other; each takes four or five evaluations of f for an entry.
+
+    Those that the first entries refute are left out.
 
     Args:
         subject: the function.
         k: the tensor whose gradient is wrong.
-        index: row-major, of the entries at which slopes are wanted.
+        entries: those at which slopes are wanted.
         noise: of f's values.
     """
-    places = Places(np.full(len(index), k), index)
+    scale = scales(subject.point)
     for kind, message, other, array in _changed(subject, k):
         base = [*subject.point]
         base[other] = array.ravel()
-        slopes, bars = slopes_elsewhere(subject, places, base, scales(subject.point))
-        yield Alternative(kind, message, slopes, bars)
-    yield from _cut(subject, places, noise)
+        found = entries.explained(
+            lambda places, base=base: slopes_elsewhere(subject, places, base, scale)  # type: ignore[misc]
+        )
+        if subject.exhausted is not None:
+            return
+        if found is not None:
+            yield Alternative(kind, message, *found)
+    yield from _cut(subject, entries, noise)
 
 
 def _changed(subject: Subject, k: int) -> Iterator[tuple[str, str, int, Floats]]:
@@ -79,7 +122,7 @@ def _stale(name: str, array: Floats) -> Iterator[tuple[str, str, Floats]]:
             yield "stale", f"{message}, with zeros at its edge", filled
 
 
-def _cut(subject: Subject, places: Places, noise: float) -> Iterator[Alternative]:
+def _cut(subject: Subject, entries: Entries, noise: float) -> Iterator[Alternative]:
     """Of the gradient that comes in, one index along an axis counts alone."""
     weights = subject.weights
     if len(weights) != 1:
@@ -96,10 +139,18 @@ def _cut(subject: Subject, places: Places, noise: float) -> Iterator[Alternative
             # Put back before anything is yielded: the caller may not come back.
             subject.weights = (alone,)
             try:
-                value = subject.value()
-                slopes, bars = slopes_at(subject, places, scales(subject.point), value, noise)
+                value, scale = subject.value(), scales(subject.point)
+                found = entries.explained(
+                    lambda places, value=value, scale=scale: slopes_at(  # type: ignore[misc]
+                        subject, places, scale, value, noise
+                    )
+                )
             finally:
                 subject.weights = weights
+            if subject.exhausted is not None:
+                return
+            if found is None:
+                continue
             which = "first" if at == 0 else "last"
             message = f"only the {which} index along axis {axis} of the incoming gradient counts"
-            yield Alternative("not-summed", message, slopes, bars)
+            yield Alternative("not-summed", message, *found)

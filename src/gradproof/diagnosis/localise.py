@@ -17,6 +17,7 @@ import numpy as np
 from gradproof.coverage.bisect import gaps, tree_of
 from gradproof.coverage.directions import Line, draw, sizes_of
 from gradproof.coverage.probe import scales
+from gradproof.diagnosis.preflight import Claim
 from gradproof.numerics.noise import floor
 from gradproof.numerics.sampling import EPS, Floats
 from gradproof.report.model import Report
@@ -40,7 +41,7 @@ class Origin:
         stage: the part.
         position: in the order of the forward pass.
         subject: the part around its inputs.
-        grad: its claim.
+        claim: its own gradient, as its backward pass makes it.
         report: on the part by itself.
         again: other calls of the same code that are wrong too, with their positions.
     """
@@ -48,7 +49,7 @@ class Origin:
     stage: Stage
     position: int
     subject: Subject
-    grad: object
+    claim: Claim
     report: Report
     again: tuple[tuple[int, Stage], ...] = ()
 
@@ -81,8 +82,8 @@ class Origin:
         return {s.tensors[name] for s in self.calls for name in self.wrong if name in s.tensors}
 
 
-#: Judges a part that a first look found suspicious.
-Judge = Callable[[Subject, object], Report | None]
+#: Judges a part that a first look found suspicious: what it claims, and the report on that.
+Judge = Callable[[Subject, object], tuple[Claim, Report] | None]
 
 
 def localise(
@@ -129,9 +130,9 @@ def localise(
                 again = (*same.again, (here, stage))
                 origins[origins.index(same)] = replace(same, again=again)
             else:
-                subject, grad, report = found
-                assert report is not None, "it was judged"
-                origins.append(Origin(stage, here, subject, grad, report))
+                subject, judged = found
+                assert judged is not None, "there was a judge"
+                origins.append(Origin(stage, here, subject, *judged))
     return tuple(sorted(origins, key=lambda origin: origin.last))
 
 
@@ -192,7 +193,7 @@ def _is_same_code(one: Stage, other: Stage) -> bool:
 
 def _look(
     stage: Stage, judge: Judge | None, budget: Budget, rng: np.random.Generator
-) -> tuple[Subject, object, Report | None] | None:
+) -> tuple[Subject, tuple[Claim, Report] | None] | None:
     """A pair of evaluations; where they contradict the claim the part is judged, and fails.
 
     Without a judge that is enough.
@@ -203,13 +204,14 @@ def _look(
         with subject.session():
             if not _is_suspicious(subject, grad, rng):
                 return None
-            report = None if judge is None else judge(subject, grad)
+            judged = None if judge is None else judge(subject, grad)
     except Exception:
-        # What cannot be called by itself is left out: a verdict has been given without it.
+        # A part of f's own code is called by itself here, and may raise whatever it likes: then it
+        # is left out. A verdict has been given without it.
         return None
-    if judge is not None and (report is None or report.verdict != "fail"):
+    if judge is not None and (judged is None or judged[1].verdict != "fail"):
         return None
-    return subject, grad, report
+    return subject, judged
 
 
 @np.errstate(all="ignore")

@@ -10,7 +10,7 @@ import numpy as np
 from gradproof.coverage.bisect import Piece, gaps
 from gradproof.coverage.directions import Line, draw, sizes_of
 from gradproof.coverage.probe import scales
-from gradproof.diagnosis.alternatives import alternatives
+from gradproof.diagnosis.alternatives import Entries, alternatives
 from gradproof.diagnosis.evidence import drawn, slopes_at
 from gradproof.diagnosis.patterns.explain import Explanation, explain
 from gradproof.diagnosis.patterns.field import INCOMING, ITSELF, RETURNED, Field
@@ -77,14 +77,23 @@ def reason(case: Case, name: str, entries: int, rng: np.random.Generator) -> Exp
     size = sum(len(x) for x in case.subject.point)
     if is_clear or len(case.subject.names) > TENSORS or size > SIZE:
         return found
-    few = _first(field, ELSEWHERE)
-    k = case.subject.names.index(name)
-    for other in alternatives(case.subject, k, few.index, case.report.noise):
-        error = other.error + case.rounding[k][few.index]
-        better = explain(replace(few, alternatives=[replace(other, error=error)]))[0]
+    return _by_alternatives(case, _first(field, ELSEWHERE)) or found
+
+
+def _by_alternatives(case: Case, few: Field) -> Explanation | None:
+    """What the claim would be where f had been changed by a mistake, if that is what it is."""
+    k = case.subject.names.index(few.name)
+    claim, rounding = case.gradient[k][few.index], case.rounding[k][few.index]
+    order = np.argsort(-np.abs(claim - few.numeric) / few.error, kind="stable")
+    back = np.argsort(order)
+    places = Places(np.full(len(order), k), few.index[order])
+    entries = Entries(places, claim[order], rounding[order])
+    for other in alternatives(case.subject, k, entries, case.report.noise):
+        there = replace(other, numeric=other.numeric[back], error=other.error[back] + rounding)
+        better = explain(replace(few, alternatives=[there]))[0]
         if better.kind == other.kind:
             return better
-    return found
+    return None
 
 
 def _field(case: Case, name: str, entries: int, rng: np.random.Generator) -> Field:

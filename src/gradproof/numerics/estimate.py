@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gradproof.numerics import staircase
 from gradproof.numerics.extrapolation import MOST_EXCESS, SIGMAS, Extrapolation, extrapolate
 from gradproof.numerics.kinks import Jump, find_jump, hidden_jump, stays
 from gradproof.numerics.ladder import REGULAR, STEPS, Ladder
 from gradproof.numerics.noise import COST as TABLE_COST
-from gradproof.numerics.noise import FLOOR_IN_ULPS, Noise, floor, measure_noise
-from gradproof.numerics.sampling import EPS, TINY, Floats, Lanes, Sampler, offset_on_grid
+from gradproof.numerics.noise import FLOOR_IN_ULPS, floor, measure_noise
+from gradproof.numerics.sampling import EPS, TINY, Floats, Lanes, Sampler
+from gradproof.numerics.stalls import look_for_staircase
 
 #: A relative bar below which no more evaluations are spent.
 SHARP = 1e-12
@@ -23,13 +23,6 @@ BLUNT = 1e-10
 ABOVE, BELOW = 2, 12
 #: Rungs a Richardson tableau needs before its own differences mean something.
 ENOUGH = 4
-#: Regular rungs, from the coarsest, in which a staircase is not looked for.
-COARSE = 3
-#: A change foretold to be this many times the noise, and then invisible, ended abruptly.
-ABRUPT = 1e3
-
-#: Rungs that make an agreement below a jump more than one stair's.
-MANY_RUNGS = 6
 
 
 class Status(enum.StrEnum):
@@ -167,7 +160,7 @@ def estimate(
     ladder = Ladder.start(sampler, center, scale, value, unit, value_unit)
     if noise is None:
         local = measure_noise(sampler, center, scale, value, unit, value_unit)
-        noise, cost = _look_for_staircase(ladder, local, unit)
+        noise, cost = look_for_staircase(ladder, local, scale, unit)
         spent += cost + TABLE_COST
     noise = np.fmax(noise, floor(value, unit=value_unit))
     noise = np.fmax(noise, FLOOR_IN_ULPS * ladder.quantum())
@@ -240,65 +233,6 @@ def _is_flat(ladder: Ladder, lanes: Lanes) -> NDArray[np.bool_]:
     same = ((plus == center) & (minus == center)) | np.isnan(plus) | np.isnan(minus)
     flat: NDArray[np.bool_] = same.all(axis=1)
     return flat
-
-
-def _look_for_staircase(
-    ladder: Ladder, local: Noise, unit: Floats
-) -> tuple[Floats, NDArray[np.intp]]:
-    """Raise the noise of lanes whose finest rungs only agree because they share a stair.
-
-    Between neighbouring rungs of a smooth function the difference of slopes, times the step, grows
-    as t^3 once it leaves the noise. Where it stays level there is noise that the table at the
-    centre did not see, or a kink, or a wiggle.
-    """
-    noise = local.level
-    slopes, steps = ladder.central()[:, REGULAR], ladder.steps[:, REGULAR]
-    level = ladder.level(noise)[:, REGULAR]
-    change = np.abs(np.diff(slopes, axis=1)) * steps[:, 1:]
-    visible = change > 16.0 * level[:, 1:]
-    growth = (steps[:, :-3] / steps[:, 2:-1]) ** 2
-    stalled = visible[:, 2:] & ~(change[:, :-2] > growth * change[:, 2:])
-    # The coarsest rungs are as long as the function's own scale, where nothing need grow.
-    stalled[:, :COARSE] = False
-    # But no change may end at once, with the finer rungs in perfect agreement.
-    quiet = np.logical_and.accumulate(~visible[:, :2:-1], axis=1)[:, ::-1]
-    foretold = change[:, 2:-1] * (steps[:, 4:] / steps[:, 3:-1]) ** 3
-    stalled[:, :-1] |= quiet & (foretold > ABRUPT * level[:, 4:])
-    finest = stalled.shape[1] + 1 - np.argmax(stalled[:, ::-1], axis=1)
-    suspects = np.flatnonzero(stalled.any(axis=1) & ~_agree_below(slopes, steps, level, finest))
-    cost = np.zeros(len(noise), dtype=np.intp)
-    if len(suspects) == 0:
-        return noise, cost
-    distance = steps[suspects, finest[suspects] - 2]
-
-    def taken(lanes: Lanes, offsets: Floats, /) -> Floats:
-        return offset_on_grid(ladder.center[lanes], offsets, unit[lanes])
-
-    found = staircase.find_staircase(
-        ladder.sampler, suspects, distance, local.slope[suspects], noise[suspects], taken
-    )
-    cost[suspects] = found.cost
-    raised = noise.copy()
-    raised[suspects] = np.where(found.found, np.fmax(noise[suspects], found.level), noise[suspects])
-    return raised, cost
-
-
-def _agree_below(
-    slopes: Floats, steps: Floats, level: Floats, finest: NDArray[np.intp]
-) -> NDArray[np.bool_]:
-    """Whether many rungs below the finest suspicious one agree on a slope that is not 0.
-
-    A function may have jumps (a sawtooth's) and be smooth far below their distance. Stairs are
-    narrow, or flat.
-    """
-    below = (np.arange(slopes.shape[1]) > finest[:, None] + 1) & np.isfinite(slopes)
-    jitter = level / steps
-    sharpest = np.where(below, slopes, 0.0)[np.arange(len(slopes)), np.argmax(below, axis=1)]
-    allowed = 1e-3 * np.abs(sharpest)[:, None] + 16.0 * jitter
-    agree = (np.abs(slopes - sharpest[:, None]) <= allowed) | ~below
-    stands_out = np.abs(sharpest) > 100.0 * jitter[np.arange(len(slopes)), np.argmax(below, axis=1)]
-    settled: NDArray[np.bool_] = agree.all(axis=1) & (below.sum(axis=1) >= MANY_RUNGS) & stands_out
-    return settled
 
 
 def _diverges(ladder: Ladder, noise: Floats, status: NDArray[np.uint8]) -> NDArray[np.bool_]:

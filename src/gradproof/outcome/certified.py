@@ -8,10 +8,17 @@ from dataclasses import replace
 import numpy as np
 
 from gradproof.coverage.certify import Certificate
+from gradproof.diagnosis.advice import precision
 from gradproof.outcome.sentences import reason_of, verdict_of
 from gradproof.outcome.trial import Settings
 from gradproof.report.model import Finding, ProbeRow, Report, TensorReport, Verdict
 from gradproof.verdict import overall
+
+#: Tensors that are named.
+NAMED = 4
+#: A resolution that is advised is so many times the coarsest limit, which is another one next time,
+#: and no coarser than this: less would say little.
+MARGIN, COARSEST = 1.5, 0.5
 
 
 def with_certificate(
@@ -22,6 +29,7 @@ def with_certificate(
     was_wrong: bool,
     is_cut_short: bool,
     unsearched: Sequence[str],
+    imprecise: Sequence[str],
 ) -> Report:
     """The report on some entries, with what probes say of all of them.
 
@@ -33,6 +41,7 @@ def with_certificate(
         was_wrong: whether the gradient as it was claimed contradicts a probe.
         is_cut_short: whether the budget ran out.
         unsearched: names of pieces that are wrong somewhere, and that it did not suffice to search.
+        imprecise: names of tensors for which single precision was allowed for in the probes' bars.
     """
     tensors = {
         name: _tensor(
@@ -43,9 +52,12 @@ def with_certificate(
     findings = [
         *report.findings,
         *_about_contradiction(tensors, certificate, was_wrong, is_cut_short, unsearched),
+        *_about_precision(report, [n for n in imprecise if tensors[n].verdict != "fail"]),
     ]
     verdict = overall([t.verdict for t in tensors.values()] + [verdict_of(f) for f in findings])
     reason = reason_of(verdict, tensors, findings)
+    if verdict == "inconclusive" and not is_cut_short:
+        findings += _about_resolution(tensors, settings)
     if verdict == "pass":
         reason = _certified(certificate, tensors, settings)
     return replace(
@@ -145,6 +157,36 @@ def _judged(
     )
 
 
+def _about_precision(report: Report, imprecise: Sequence[str]) -> list[Finding]:
+    """Tensors that are right to single precision as a whole, where no entry was seen to be."""
+    if not imprecise or any(f.kind == "precision" for f in report.findings):
+        return []
+    return [precision(", ".join(imprecise), {"tensors": tuple(imprecise)})]
+
+
+def _about_resolution(tensors: dict[str, TensorReport], settings: Settings) -> list[Finding]:
+    """At which resolution the tensors that are too coarse would have been decided, if at any."""
+    limits = {n: t.detection_limit for n, t in tensors.items() if t.verdict == "inconclusive"}
+    coarsest = max(limits.values(), default=np.inf)
+    if not settings.resolution < MARGIN * coarsest < np.inf:
+        return []
+    otherwise = "in double precision, or with fewer data points, which have fewer kinks"
+    if MARGIN * coarsest > COARSEST:
+        name = max(limits, key=limits.__getitem__)
+        message = (
+            f"no resolution would decide {name}, where an error of {coarsest:.1e} of the gradient "
+            f"would be lost in the noise of f's values: check it {otherwise}"
+        )
+        return [Finding("resolution", message, name, evidence={"limit": coarsest})]
+    power = 10.0 ** np.floor(np.log10(MARGIN * coarsest))
+    enough = float(f"{np.ceil(MARGIN * coarsest / power) * power:.1g}")
+    message = (
+        f"with resolution={enough:g} this would be decided: an error of {coarsest:.1e} of any "
+        f"tensor's gradient would have been caught; finer limits can be had {otherwise}"
+    )
+    return [Finding("resolution", message, evidence={"resolution": enough, "limit": coarsest})]
+
+
 def _about_contradiction(
     tensors: dict[str, TensorReport],
     certificate: Certificate,
@@ -156,7 +198,7 @@ def _about_contradiction(
     if not was_wrong and certificate.contradiction is None:
         return []
     wrong = [p for p in certificate.probes if not p.agrees]
-    evidence = {
+    evidence: dict[str, object] = {
         "analytic": tuple(p.analytic for p in wrong),
         "numeric": tuple(p.numeric for p in wrong),
         "error": tuple(p.bar for p in wrong),
@@ -164,12 +206,18 @@ def _about_contradiction(
     if any(t.verdict == "fail" for t in tensors.values()):
         return []
     first = wrong[0]
+    over = "all entries"
+    if first.tensors is not None:
+        moved = [list(tensors)[k] for k in first.tensors]
+        more = f" and {len(moved) - NAMED} more" if len(moved) > NAMED else ""
+        over = f"the entries of {', '.join(moved[:NAMED])}{more}"
+        evidence["tensors"] = tuple(moved)
     message = (
-        f"along a random direction over all entries the gradient gives {first.analytic:.10g}, and "
+        f"along a random direction over {over} the gradient gives {first.analytic:.10g}, and "
         f"f changes by {first.numeric:.10g} to within {first.bar:.1e}; it is wrong, "
     )
     if is_cut_short:
-        some = ", ".join(unsearched[:4]) + (", ..." if len(unsearched) > 4 else "")
+        some = ", ".join(unsearched[:NAMED]) + (", ..." if len(unsearched) > NAMED else "")
         message += "and the budget ran out before it was found where"
         message += f": somewhere in {some}" if some else ""
     else:

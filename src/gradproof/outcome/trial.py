@@ -23,15 +23,15 @@ class Settings:
     confidence: float
     seed: int
     customary: tuple[float, ...]
-    steps: str | None
+    steps: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Trial:
     """Everything that was found out about one function and one claim.
 
-    `steps` are the rows of the entries whose error is to be tabulated against the step, None for
-    the worst one; `lacking` the entries that the budget did not suffice for.
+    `steps` are the rows of the entries whose error is to be tabulated against the step, for each of
+    the settings' labels; `lacking` the entries that the budget did not suffice for.
     """
 
     subject: Subject
@@ -42,6 +42,6 @@ class Trial:
     numeric: Numeric
     noise: float
     reach: float
-    steps: Codes | None
+    steps: tuple[Codes, ...]
     findings: tuple[Finding, ...]
     lacking: NDArray[np.bool_]

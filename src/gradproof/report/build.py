@@ -29,12 +29,16 @@ def detection_limit(entries: Entries) -> float:
     """Relative error, in the norm over the entries, above which some entry would not match.
 
     An error e of the gradient stays unseen at most while every |e_i| is within twice entry i's bar
-    (the numeric value may be off by one bar to one side), so in norm within twice the bars'.
+    (the numeric value may be off by one bar to one side), so in norm within twice the bars'. An
+    entry that was let pass beyond its bar (single precision) may be off by what was seen, and a
+    bar.
     """
     if len(entries) == 0:
         return float("nan")
-    bars = 2.0 * (entries["error"] + entries["rounding"])
-    return _ratio_of_norms(bars, entries["numeric"])
+    bars = entries["error"] + entries["rounding"]
+    gaps = np.abs(entries["analytic"] - entries["numeric"])
+    seen = np.where(entries["verdict"] == "match", np.fmax(gaps, bars), bars)
+    return _ratio_of_norms(bars + seen, entries["numeric"])
 
 
 def smooth_part(entries: Entries) -> Entries:

@@ -58,7 +58,9 @@ def pairs(
 ) -> dict[str, tuple[Report | None, Report | None]]:
     """The reports of every case, before and after; a single case on either side is one pair."""
     if len(before) == len(after) == 1:
-        return {after[0].name: (before[0].report, after[0].report)}
+        old, new = before[0].name, after[0].name
+        name = new if old in (new, "") else f"{old} -> {new}"
+        return {name: (before[0].report, after[0].report)}
     olds, news = ({result.name: result.report for result in some} for some in (before, after))
     return {name: (olds.get(name), news.get(name)) for name in dict.fromkeys([*olds, *news])}
 

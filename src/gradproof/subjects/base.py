@@ -182,6 +182,14 @@ class Subject(Protocol):
         """
         ...
 
+    def cuts_held(self) -> AbstractContextManager[tuple[str, ...]]:
+        """Inside, what f computes without a graph is held at the values that it has at the point.
+
+        Its value says where in f's code that is, as far as it changes with x; it is empty where
+        nothing is known to be cut off.
+        """
+        ...
+
     def crossings_along(
         self, directions: Sequence[Floats], offsets: Floats
     ) -> Sequence[Mapping[str, int]] | None:

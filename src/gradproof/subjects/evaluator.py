@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,10 @@ class Evaluator:
     def stages(self, grad: object) -> Sequence[Stage]:
         """Parts of f with a backward of their own: none are known (see `Subject`)."""
         return ()
+
+    def cuts_held(self) -> AbstractContextManager[tuple[str, ...]]:
+        """Nothing is known to be computed without a graph (see `Subject`)."""
+        return nullcontext(())
 
     def can_afford(self, count: int) -> bool:
         """Whether the budget suffices for `count` more evaluations."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gradproof._errors import InputError
 from gradproof.report.model import Finding
 from gradproof.subjects.base import Codes, Floats, Places
-from gradproof.subjects.cotangent import as_cotangent, draw_cotangent
+from gradproof.subjects.cotangent import as_cotangent, draw_cotangent, moved_by
 from gradproof.subjects.evaluator import Chunk, Evaluator
 from gradproof.tree import Tree, entry_name, flatten
 
@@ -78,7 +78,7 @@ class ArraySubject(Evaluator):
         self.outputs = (output.astype(np.float64),)
         self.value_spacing = _spacing(output.dtype)
         self.cotangent = (
-            draw_cotangent(output, rng)
+            draw_cotangent(output, rng, lambda: self._output_at(moved_by(self.point, rng)))
             if cotangent is None
             else as_cotangent(cotangent, output.shape)
         )
@@ -273,6 +273,17 @@ class ArraySubject(Evaluator):
     def _call(self, leaves: list[NDArray[Any]]) -> object:
         # Copies: f may write to its argument, or keep it to compare the next one with.
         return self._f(self.tree.unflatten([leaf.copy() for leaf in leaves]))
+
+    def _output_at(self, point: Sequence[Floats]) -> NDArray[Any] | None:
+        """F's value at another point, None outside of its domain."""
+        self.evaluations += 1
+        pairs = zip(point, self._work, strict=True)
+        try:
+            with np.errstate(all="ignore"):
+                result = self._call([x.reshape(w.shape).astype(w.dtype) for x, w in pairs])
+        except (ArithmeticError, ValueError):
+            return None
+        return _as_number_array(result, "f")
 
     def _contract(self, result: object) -> float:
         output = _as_number_array(result, "f")

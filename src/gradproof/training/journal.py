@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from gradproof._errors import GradientMismatch
 from gradproof.report.brief_text import render_verdict
+from gradproof.report.escape import one_line
 from gradproof.report.model import Report
 from gradproof.training.untouched import untouched
 
@@ -57,7 +58,8 @@ class Journal:
         try:
             report = make()
         except Exception as error:  # whatever it is, the training goes on
-            self._miss(step, f"{type(error).__name__}: {error}".partition("\n")[0])
+            said = f"{type(error).__name__}: {error}".partition("\n")[0]
+            self._miss(step, one_line(said))
             return None
         self.reports.append(Probe(step, report))
         # Whoever prints a report, makes rich draw random numbers for its styles.

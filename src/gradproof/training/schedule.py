@@ -7,7 +7,7 @@ import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gradproof.arguments import as_steps, demand, validate, validate_budget
+from gradproof.arguments import as_labels, as_steps, demand, validate, validate_budget
 from gradproof.check import check
 from gradproof.outcome.trial import Settings
 
@@ -61,6 +61,7 @@ def checked_options(
     defaults = {name: inspect.signature(check).parameters[name].default for name in SHARED}
     given = {**defaults, **options}
     given["customary"] = as_steps(given["customary"])
+    as_labels(given["steps"])
     validate(Settings(**{name: given[name] for name in Settings.__dataclass_fields__}))
     validate_budget(given["max_evaluations"], given["max_seconds"])
     demand(on_fail in ("log", "raise"), "'log' or 'raise'", "on_fail", on_fail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,14 +20,16 @@ from gradproof.subjects.torch.surroundings import surroundings
 
 #: Kinds of devices that autocast may be on for.
 DEVICES = ("cpu", "cuda", "mps", "xpu")
+#: Longer containers are data, and not searched for generators.
+MOST_HELD = 100
 
 
 @contextmanager
 def untouched(generators: Iterable[object] = ()) -> Iterator[None]:
     """Around a probe: random numbers, modes and flags are put back at its end.
 
-    Within it are off: autocast, anomaly detection, hooks on saved tensors and modes that look at
-    every operation (as activation checkpointing has them, or a counter of operations).
+    Within it are off: autocast, anomaly detection, hooks on saved tensors, modes that look at every
+    operation (as activation checkpointing has them, or a counter of operations), and compilation.
 
     Args:
         generators: others than the global ones, whose states are put back too.
@@ -41,6 +44,9 @@ def untouched(generators: Iterable[object] = ()) -> Iterator[None]:
             stack.enter_context(saved_tensors_hooks(_as_it_is, _as_it_is))
         if torch._C._len_torch_dispatch_stack():
             stack.enter_context(_disable_current_modes())
+        if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
+            # A compiled part would be compiled anew for its copy, until Dynamo's limit is reached.
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         for generator in generators:
             stack.callback(_keep(generator))
         yield
@@ -62,6 +68,8 @@ def _as_it_is(tensor: Tensor) -> Tensor:
 def generators_of(model: nn.Module, *functions: object) -> list[object]:
     """Random generators in the globals and closures of the model's own methods, and of functions.
 
+    Also those in dicts, lists and tuples there.
+
     Those that a module holds are copied with it; these are shared with the copy, which draws from
     them.
     """
@@ -81,6 +89,8 @@ def generators_of(model: nn.Module, *functions: object) -> list[object]:
             waiting += _named(one)
         elif isinstance(one, type) and not _is_foreign(one):
             waiting += [*one.__bases__, *vars(one).values()]
+        elif isinstance(one, dict | list | tuple) and len(one) <= MOST_HELD:
+            waiting += one.values() if isinstance(one, dict) else one
     return found
 
 

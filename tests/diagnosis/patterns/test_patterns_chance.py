@@ -166,6 +166,10 @@ def _needed() -> dict[str, tuple[str, Callable[[], Field]]]:
         "match_zero_slice": ("zero", of(kernel, last, at=[3, 50, 100])),
         "match_unsummed": ("not-summed", of(np.tile(g.sum(1)[:, None], 8), g)),
         "match_constant": ("not-summed", of(g, np.tile(g[:, :1], 8))),
+        "match_mean_of_incoming": (
+            "not-summed",
+            of(g, np.full(g.shape, x.mean()), count=20, arrays={INCOMING: x}),
+        ),
         "match_factor_of_one_term": ("factor", with_x(g + x, 3.3 * g + x)),
         "match_clipped": ("clipped", of(g, g.clip(-0.3, 0.3))),
         "match_precision": ("precision", of(g, g.astype(np.float32))),

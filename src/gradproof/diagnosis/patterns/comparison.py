@@ -31,6 +31,11 @@ ROUNDING = 2.0**-50
 RIGHT_ONES = 2000
 
 
+def is_enough(digits: float) -> bool:
+    """Whether an explanation that `digits` speak for is no accident."""
+    return digits >= ENOUGH
+
+
 class Line(NamedTuple):
     """The numbers q for which numeric = q u + v within all bars, from `low` to `high`.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradproof.diagnosis.patterns.comparison import MOST, Comparison
+from gradproof.diagnosis.patterns.comparison import MOST, Comparison, is_enough
 from gradproof.diagnosis.patterns.field import (
     INCOMING,
     ITSELF,
@@ -16,7 +16,6 @@ from gradproof.diagnosis.patterns.field import (
     Explanation,
     Match,
 )
-from gradproof.diagnosis.patterns.names import is_enough
 from gradproof.numerics.agreement import Floats
 
 #: How far two arrays that are the same may be apart, relative to the largest entry.

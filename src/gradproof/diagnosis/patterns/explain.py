@@ -36,7 +36,7 @@ from gradproof.diagnosis.patterns.slices import (
     match_two_terms_by_slice,
 )
 from gradproof.diagnosis.patterns.subsets import match_clipped, match_two_ratios
-from gradproof.diagnosis.patterns.sums import match_constant, match_unsummed
+from gradproof.diagnosis.patterns.sums import match_constant, match_mean_of_incoming, match_unsummed
 from gradproof.diagnosis.patterns.terms import (
     match_array_factor,
     match_factor_of_one_term,
@@ -73,6 +73,7 @@ _WHOLE: tuple[Matcher, ...] = (
     match_conjugate,
     match_zero_slice,
     match_unsummed,
+    match_mean_of_incoming,
     match_constant,
     match_factor_of_one_term,
     match_clipped,

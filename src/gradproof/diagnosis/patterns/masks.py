@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradproof.diagnosis.patterns.comparison import Comparison, Line, only
+from gradproof.diagnosis.patterns.comparison import Comparison, Line, is_enough, only
 from gradproof.diagnosis.patterns.field import Bools, Explanation, Match
-from gradproof.diagnosis.patterns.names import is_enough
 from gradproof.diagnosis.patterns.regions import coincidence
 from gradproof.diagnosis.patterns.subsets import named_ratio
 from gradproof.diagnosis.patterns.wording import number, within

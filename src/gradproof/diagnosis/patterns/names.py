@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from gradproof.diagnosis.patterns.comparison import ENOUGH, ROUNDING, Line
+from gradproof.diagnosis.patterns.comparison import ROUNDING, Line
 from gradproof.diagnosis.patterns.wording import several
 
 #: How many names of one number a sentence tells, and how many if they are formulas.
@@ -122,11 +122,6 @@ def match(line: Line, constants: Mapping[str, float], lengths: Mapping[str, floa
 def digits_of_name(line: Line, named: Named) -> float:
     """What speaks for a named number: no entry was used up to find it, but the list of names."""
     return line.all_digits - float(np.log10(named.rank))
-
-
-def is_enough(digits: float) -> bool:
-    """Whether an explanation that `digits` speak for is no accident."""
-    return digits >= ENOUGH
 
 
 def _different(names: list[str]) -> list[str]:

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradproof.diagnosis.patterns.comparison import Comparison, only
+from gradproof.diagnosis.patterns.comparison import Comparison, is_enough, only
 from gradproof.diagnosis.patterns.field import Explanation, Match
 from gradproof.diagnosis.patterns.maps import maps
-from gradproof.diagnosis.patterns.names import is_enough
 
 #: Entries that have to be right before all are asked; wrong ones that there have to be.
 FIRST, FEWEST = 64, 3

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradproof.diagnosis.patterns.chance import digits_of_places
-from gradproof.diagnosis.patterns.comparison import Comparison
+from gradproof.diagnosis.patterns.comparison import Comparison, is_enough
 from gradproof.diagnosis.patterns.field import Bools, Explanation, Match
-from gradproof.diagnosis.patterns.names import is_enough
 from gradproof.diagnosis.patterns.wording import several
 from gradproof.numerics.agreement import Floats
 

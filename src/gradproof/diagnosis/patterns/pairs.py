@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradproof.diagnosis.patterns.comparison import Comparison
+from gradproof.diagnosis.patterns.comparison import Comparison, is_enough
 from gradproof.diagnosis.patterns.field import Explanation, Match
-from gradproof.diagnosis.patterns.names import is_enough
 
 
 def match_conjugate(seen: Comparison) -> Iterator[Match]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradproof.diagnosis.patterns.chance import digits_of_places
-from gradproof.diagnosis.patterns.comparison import Comparison, Line, only
+from gradproof.diagnosis.patterns.comparison import Comparison, Line, is_enough, only
 from gradproof.diagnosis.patterns.field import Bools, Codes, Explanation, Match
 from gradproof.diagnosis.patterns.maps import Map, maps
-from gradproof.diagnosis.patterns.names import is_enough, match
+from gradproof.diagnosis.patterns.names import match
 from gradproof.diagnosis.patterns.scalar import ratio_of
 from gradproof.diagnosis.patterns.wording import number, within
 from gradproof.numerics.agreement import Floats

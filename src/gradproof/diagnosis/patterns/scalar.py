@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradproof.diagnosis.patterns.comparison import Comparison, Line
+from gradproof.diagnosis.patterns.comparison import Comparison, Line, is_enough
 from gradproof.diagnosis.patterns.field import SECOND_CALL, Explanation, Match
-from gradproof.diagnosis.patterns.names import digits_of_name, is_enough, match
+from gradproof.diagnosis.patterns.names import digits_of_name, match
 from gradproof.diagnosis.patterns.wording import number, within
 
 #: Integer multiples up to here may be gradients added up over calls, if they are nothing else.
@@ -48,7 +48,9 @@ def match_no_gradient(seen: Comparison) -> Iterator[Match]:
 def match_factor(seen: Comparison) -> Iterator[Match]:
     """The claim is the right gradient times one number that is not 1."""
     line = seen.slope(seen.claim)
-    if line is None or not seen.is_shown:
+    # Where the claim is one number everywhere, as that of a sum, all entries show the same.
+    is_one = seen.size > 1 and np.all(seen.field.claim == seen.field.claim[0])
+    if line is None or not (seen.is_shown or is_one):
         return
     ratio, error = ratio_of(line)
     evidence: dict[str, object] = {
@@ -73,7 +75,7 @@ def match_factor(seen: Comparison) -> Iterator[Match]:
         meaning = _meaning(value, named.meaning)
         kind, cost = "factor", 1.5 + 0.01 * min(named.rank, 50)
         evidence |= {"matched": named.name or f"{value:g}", "constants": named.constants}
-    elif is_enough(line.digits):
+    elif seen.is_shown and is_enough(line.digits):
         value, meaning, kind, cost = ratio, "", "factor", 3.0
         whole = round(ratio)
         if 3 <= whole <= MOST_CALLS and line.holds(1.0 / whole) and _may_add_up(seen, error):

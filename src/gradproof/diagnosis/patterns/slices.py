@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradproof.diagnosis.patterns.comparison import Comparison
+from gradproof.diagnosis.patterns.comparison import Comparison, is_enough
 from gradproof.diagnosis.patterns.field import INCOMING, Codes, Explanation, Match
 from gradproof.diagnosis.patterns.minimax import fit_two
-from gradproof.diagnosis.patterns.names import is_enough
 from gradproof.diagnosis.patterns.wording import axes_of
 from gradproof.numerics.agreement import Floats
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradproof.diagnosis.patterns.comparison import Comparison, Line, only
+from gradproof.diagnosis.patterns.comparison import Comparison, Line, is_enough, only
 from gradproof.diagnosis.patterns.field import Explanation, Match
-from gradproof.diagnosis.patterns.names import is_enough, match
+from gradproof.diagnosis.patterns.names import match
 from gradproof.diagnosis.patterns.regions import coincidence
 from gradproof.diagnosis.patterns.scalar import ratio_of
 from gradproof.diagnosis.patterns.wording import number, within

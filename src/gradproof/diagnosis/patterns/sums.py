@@ -7,9 +7,8 @@ from itertools import combinations
 
 import numpy as np
 
-from gradproof.diagnosis.patterns.comparison import Comparison
-from gradproof.diagnosis.patterns.field import Bools, Codes, Explanation, Match
-from gradproof.diagnosis.patterns.names import is_enough
+from gradproof.diagnosis.patterns.comparison import Comparison, is_enough
+from gradproof.diagnosis.patterns.field import INCOMING, Bools, Codes, Explanation, Match
 from gradproof.diagnosis.patterns.wording import axes_of
 from gradproof.numerics.agreement import Floats
 
@@ -62,6 +61,29 @@ def match_constant(seen: Comparison) -> Iterator[Match]:
         evidence["of"] = found
     cost = 4.5 if found is None else 2.4
     yield Match(cost, Explanation("not-summed", message, evidence, None))
+
+
+def match_mean_of_incoming(seen: Comparison) -> Iterator[Match]:
+    """Every entry of the claim is the mean of the incoming gradient, or its sum."""
+    incoming = seen.field.arrays.get(INCOMING)
+    if incoming is None or seen.size < 2 or not seen.wrong.any():
+        return
+    claim = float(seen.field.claim[0])
+    if claim == 0.0 or np.any(np.abs(seen.field.claim - claim) > SAME * abs(claim)):
+        return
+    total = float(incoming.sum())
+    leeway = SAME * float(np.abs(incoming).sum())
+    for times, what in ((1.0, "sum"), (1.0 / seen.size, "mean")):
+        for sign, words in ((1.0, f"the {what}"), (-1.0, f"minus the {what}")):
+            if abs(sign * times * total - claim) <= times * leeway:
+                count = int(np.count_nonzero(seen.wrong))
+                message = (
+                    f"the claim is {words} of {INCOMING} at all {seen.size} entries; that is wrong "
+                    f"at {count} of {seen.looked} looked at"
+                )
+                evidence = {"of": what, "array": INCOMING, "sign": sign, "wrong": count}
+                yield Match(2.2, Explanation("not-summed", message, evidence, None))
+                return
 
 
 def _is_sum_at_one(seen: Comparison, claim: Floats, axes: tuple[int, ...], value: float) -> bool:

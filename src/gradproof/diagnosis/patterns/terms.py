@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradproof.diagnosis.patterns.comparison import Comparison, Line
+from gradproof.diagnosis.patterns.comparison import Comparison, Line, is_enough
 from gradproof.diagnosis.patterns.field import ITSELF, Explanation, Match
 from gradproof.diagnosis.patterns.minimax import fit_two
-from gradproof.diagnosis.patterns.names import digits_of_name, is_enough, match
+from gradproof.diagnosis.patterns.names import digits_of_name, match
 from gradproof.diagnosis.patterns.scalar import ratio_of
 from gradproof.diagnosis.patterns.wording import number, within
 from gradproof.numerics.agreement import Floats

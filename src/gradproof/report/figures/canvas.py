@@ -35,6 +35,12 @@ _LETTERS_PER_INCH = 13.5
 class ReportFigure(Figure):
     """A figure that a notebook shows also where nobody imported pyplot."""
 
+    def savefig(self, fname: Any, *, transparent: bool | None = None, **kwargs: Any) -> None:
+        """Save it on its own paper, where a style of the user's, as dark ones do, has another."""
+        if not transparent:
+            kwargs = {"facecolor": PAPER, "edgecolor": PAPER, **kwargs}
+        super().savefig(fname, transparent=transparent, **kwargs)
+
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png")

@@ -49,7 +49,12 @@ def draw_map(
     highest = max(HIGHEST, float(level.max(initial=0.0)))
     norm = TwoSlopeNorm(0.0, LOWEST, highest)
     extent = _extent(plan)
-    style: dict[str, Any] = {"interpolation": "nearest", "extent": extent, "aspect": _aspect(plan)}
+    style: dict[str, Any] = {
+        "interpolation": "nearest",
+        "origin": "upper",
+        "extent": extent,
+        "aspect": _aspect(plan),
+    }
     # What is not covered by a colour has not been looked at, or is white and stands for no entry.
     unseen: dict[str, Any] = {
         "facecolor": canvas.PALE,

@@ -40,7 +40,10 @@ class _Columns:
 
     def __init__(self, table: StepTable) -> None:
         rows = sorted(table.rows, key=lambda row: row.step)
-        self.step: Floats = np.array([row.step for row in rows], np.float64)
+        steps = np.array([row.step for row in rows], np.float64)
+        steps = np.clip(steps, canvas.LEAST, canvas.MOST)
+        longest = float(np.fmax.reduce(steps, initial=canvas.LEAST))
+        self.step: Floats = np.maximum(steps, longest / canvas.WIDEST)
         self.numeric: Floats = np.array([row.numeric for row in rows], np.float64)
         self.difference: Floats = np.array([row.difference for row in rows], np.float64)
         self.truncation: Floats = np.array([row.truncation for row in rows], np.float64)
@@ -165,7 +168,8 @@ def _half_gap(step: Floats) -> float:
 def _fitted_lines(
     axes: Axes, table: StepTable, columns: _Columns, limits: tuple[float, float]
 ) -> None:
-    off = np.abs(columns.numeric - table.numeric)
+    with np.errstate(over="ignore", invalid="ignore"):
+        off = np.abs(columns.numeric - table.numeric)
     off = np.where(np.isfinite(off), off, columns.difference)
     is_rounding = np.isnan(columns.truncation) & (off > 0.0)
     for order, mask, values, colour, what in (

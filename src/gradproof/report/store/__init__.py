@@ -19,6 +19,7 @@ from gradproof.report.store.files import (
     dump_results,
     load,
     load_results,
+    read_results,
     save,
     save_results,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "dump_results",
     "load",
     "load_results",
+    "read_results",
     "save",
     "save_results",
 ]

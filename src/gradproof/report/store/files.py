@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from gradproof._errors import InputError
 from gradproof.report import codec
 from gradproof.report.entries import Entries
+from gradproof.report.escape import one_line
 from gradproof.report.model import Report
 from gradproof.report.store import document, npz, parquet
 from gradproof.report.store.columns import Reader
@@ -81,7 +82,8 @@ def save_results(
         results: the reports and their names.
         path: the JSON file.
         entries: the format of the file beside it. With "npz" there is one if the entries are more
-            than 2,000, with "parquet" if there are any.
+            than 2,000, with "parquet" if there are any. Beside what is no ordinary file, such as
+            /dev/stdout, there is none.
 
     Raises:
         InputError: `entries` is something else, or needs pyarrow, which is not installed.
@@ -91,8 +93,10 @@ def save_results(
         raise InputError(f"Expected entries to be 'npz' or 'parquet' but got entries={entries!r}")
     final = Path(os.path.realpath(path))
     stem = final.name.removesuffix(".json")
+    is_ordinary = final.is_file() or not final.exists()
     most = MOST_INLINE if entries == "npz" else 0
-    writer = Writer(is_inline=sum(_rows(result.report) for result in results) <= most)
+    rows = sum(_rows(result.report) for result in results)
+    writer = Writer(is_inline=rows <= most or not is_ordinary)
     plain = document.plain_results(results, writer)
     reference: dict[str, Any] | None = None
     if not writer.is_inline:
@@ -100,13 +104,26 @@ def save_results(
         digest = hashlib.sha256(content).hexdigest()
         # Named by what is in it: as long as the old document stands, so do its entries.
         name = f"{stem}.entries-{digest[:12]}.{entries}"
-        rows = [len(table) for table in writer.beside]
-        reference = {"name": name, "sha256": digest, "rows": rows}
+        lengths = [len(table) for table in writer.beside]
+        reference = {"name": name, "sha256": digest, "rows": lengths}
         write_whole(final.with_name(name), content)
-    old = _entries_beside(final, stem)
+    # Only of an ordinary file: to read a pipe or a device may never end.
+    old = _entries_beside(final, stem) if is_ordinary else None
     write_whole(path, document.text(plain, reference).encode("ascii"))
     if old is not None and (reference is None or old.name != reference["name"]):
         old.unlink(missing_ok=True)
+
+
+def read_results(text: str) -> list[Result]:
+    """All reports in a document of `dump_results`, which has its entries in it.
+
+    Raises:
+        InputError: it is something else, of a later version, or damaged.
+    """
+    found = document.parse(text.encode("utf-8", "surrogatepass"))
+    if found.get("entries_file") is not None:
+        raise InputError("Expected a document with its entries in it but got one beside a file")
+    return document.results_in(found, None)
 
 
 def load_results(path: str | os.PathLike[str]) -> list[Result]:
@@ -114,10 +131,12 @@ def load_results(path: str | os.PathLike[str]) -> list[Result]:
     content = Path(path).read_bytes()
     try:
         found = document.parse(content)
-        reader = _reader(found.get("entries_file"), Path(path).parent)
+        reader = _reader(found.get("entries_file"), Path(path))
         return document.results_in(found, reader)
     except InputError as error:
-        raise InputError(f"{os.fspath(path)!r} cannot be read: {error}") from error
+        # A library's words about damage may be as long as the file.
+        why = one_line(str(error))
+        raise InputError(f"{os.fspath(path)!r} cannot be read: {why}") from error
 
 
 def _entries_beside(final: Path, stem: str) -> Path | None:
@@ -150,13 +169,13 @@ class _Named:
             raise InputError(f"its entries, {self._name!r}, cannot be read ({error})") from error
 
 
-def _reader(reference: Any, folder: Path) -> Reader | None:
+def _reader(reference: Any, path: Path) -> Reader | None:
     if reference is None:
         return None
     found = codec.demand(reference, dict, "entries_file")
     name = codec.demand(found.get("name"), str, "entries_file.name")
     kind = name.rpartition(".")[2]
-    if kind not in _READERS or {"/", "\\", "\0", ":"} & set(name):
+    if kind not in _READERS or os.path.basename(name) != name or "\0" in name:
         raise InputError(f"Expected the name of a file beside it but got entries_file={name!r:.60}")
     rows = found.get("rows")
     if rows is not None:
@@ -165,9 +184,17 @@ def _reader(reference: Any, folder: Path) -> Reader | None:
         if min(rows, default=0) < 0:
             raise InputError(f"Expected {where} of 0 or more but got {min(rows)}")
     try:
-        content = (folder / name).read_bytes()
+        content = _read_beside(path, name)
     except OSError as error:
         raise InputError(f"its entries, {name!r}, are not beside it ({error})") from error
     if hashlib.sha256(content).hexdigest() != found.get("sha256"):
         raise InputError(f"its entries, {name!r}, are damaged, or those of another result")
     return _Named(name, _READERS[kind](content, rows))
+
+
+def _read_beside(path: Path, name: str) -> bytes:
+    """The file of that name beside the document, or beside what the document is a link to."""
+    try:
+        return path.with_name(name).read_bytes()
+    except FileNotFoundError:
+        return Path(os.path.realpath(path)).with_name(name).read_bytes()

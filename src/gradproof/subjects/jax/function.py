@@ -81,6 +81,16 @@ class Function:
         except (ArithmeticError, ValueError):
             return np.nan
 
+    def outputs_at(self, values: Sequence[NDArray[Any]]) -> list[jax.Array] | None:
+        """The outputs that count, flat; None outside of f's domain."""
+        self.evaluations += 1
+        try:
+            return self.flat([jnp.asarray(value) for value in values])
+        except InputError:
+            raise
+        except (ArithmeticError, ValueError):
+            return None
+
     def built(self, values: Sequence[NDArray[Any]]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The positional and keyword arguments with `values` in their places."""
         return self.arguments.build([jnp.asarray(value) for value in values])

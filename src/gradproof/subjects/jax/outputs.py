@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -84,10 +84,20 @@ class Outputs:
             flat.append(jnp.stack(pair, axis=-1).ravel() if len(pair) == 2 else array.ravel())
         return flat
 
-    def draw(self, result: object, rng: np.random.Generator) -> None:
-        """Take random weights (see `draw_cotangent`)."""
+    def draw(
+        self,
+        result: object,
+        rng: np.random.Generator,
+        beside: Callable[[], Sequence[jax.Array] | None],
+    ) -> None:
+        """Take random weights (see `draw_cotangent`); `beside` gives flat outputs."""
         arrays = [as_numpy(array).astype(np.float64) for array in self.flat(result)]
-        drawn = draw_cotangent(np.concatenate(arrays), rng)
+
+        def there() -> Floats | None:
+            moved = beside()
+            return None if moved is None else np.concatenate([as_numpy(a) for a in moved])
+
+        drawn = draw_cotangent(np.concatenate(arrays), rng, there)
         self.weights = tuple(np.split(drawn, np.cumsum([len(a) for a in arrays])[:-1]))
 
     def take(self, cotangent: object) -> None:

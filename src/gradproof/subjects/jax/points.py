@@ -87,15 +87,15 @@ class Points:
 
     def _compile(self) -> None:
         function = self._function
-        beside = _beside(self._work)
-        plain = [function.guarded(self._work), function.guarded(beside)]
+        there = beside(self._work)
+        plain = [function.guarded(self._work), function.guarded(there)]
         self.again.append(2)
         first = function.outputs.contract(function.outputs.flat(function.first))
         if plain[0] != first:  # then f is random, and what is compiled would not be
             return
         try:
             batches = Batches(function.flat, self._work)
-            stacked = [np.stack([w, b]) for w, b in zip(self._work, beside, strict=True)]
+            stacked = [np.stack([w, b]) for w, b in zip(self._work, there, strict=True)]
             if batches.large > 1:
                 found = function.outputs.contract_many(batches.at(stacked))
             else:
@@ -112,9 +112,9 @@ class Points:
                 return
             given, compiled = plain[1], float(found[1])
             self.why_one_by_one = f"compiled for many points it gives {compiled!r} for {given!r}"
-        self._compile_one(beside, plain)
+        self._compile_one(there, plain)
 
-    def _compile_one(self, beside: Stacked, plain: Sequence[float]) -> None:
+    def _compile_one(self, there: Stacked, plain: Sequence[float]) -> None:
         """Without batches: at least without Python between its operations."""
         function = self._function
         compiled = jax.jit(function.flat)
@@ -130,7 +130,7 @@ class Points:
         except Exception:  # then f is called as it is
             return
         self.again.append(2)
-        if self._agree(plain, np.array([one(self._work), one(beside)])):
+        if self._agree(plain, np.array([one(self._work), one(there)])):
             self._one = one
 
     def _is_verified(self, batches: Batches, tensor: int) -> bool:
@@ -138,7 +138,7 @@ class Points:
         if tensor not in self._verified:
             work = self._work[tensor]
             index = np.array([work.size // 2, work.size - 1])
-            value = _beside(self._work)[tensor].reshape(-1)[index]
+            value = beside(self._work)[tensor].reshape(-1)[index]
             expected = self.at(self.moved(np.full(2, tensor), index, value))
             found = self._function.outputs.contract_many(batches.at_entries(tensor, index, value))
             self.again.append(4)
@@ -158,15 +158,15 @@ class Points:
         return bool(np.all(both | (gaps <= np.sqrt(unit) * size)))
 
 
-def _beside(work: Stacked) -> Stacked:
+def beside(work: Stacked) -> Stacked:
     """A point so near that f is defined there, so far that its value differs visibly."""
-    beside = []
+    moved = []
     for array in work:
         wide = array.astype(np.float64)
         step = BESIDE * (float(np.abs(wide).max(initial=0.0)) or 1.0)
         signs = np.where(np.arange(wide.size) % 3 == 1, -1.0, 1.0).reshape(wide.shape)
-        beside.append((wide + step * signs).astype(array.dtype))
-    return beside
+        moved.append((wide + step * signs).astype(array.dtype))
+    return moved
 
 
 def _first_line(error: Exception) -> str:

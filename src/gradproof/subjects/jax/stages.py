@@ -57,7 +57,9 @@ def stages(
     for function in (flat, partial(_folded, flat)):
         try:
             return _named(_parts(function, point, cotangents), names, make)
-        except Exception:  # f looks at numbers, or its rules at what is traced (see _folded)
+        except Exception:
+            # f's own code is traced, which looks at numbers, or its rules at what is traced (see
+            # _folded), and JAX has no class for what that raises; then f has no parts.
             continue
     return []
 

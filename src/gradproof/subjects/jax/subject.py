@@ -23,7 +23,7 @@ from gradproof.subjects.jax.branches import Branches
 from gradproof.subjects.jax.constants import constants_of
 from gradproof.subjects.jax.findings import findings_about
 from gradproof.subjects.jax.function import Function
-from gradproof.subjects.jax.points import Points
+from gradproof.subjects.jax.points import Points, beside
 from gradproof.subjects.jax.stages import stages
 from gradproof.tree import entry_name
 
@@ -58,7 +58,6 @@ class JaxSubject(Evaluator):
         super().__init__(map)
         self._promote = promote
         self._function = Function(f, x, kwargs, loss, promote=promote)
-        self.evaluations = self._function.evaluations
         leaves = self._function.arguments.leaves
         self.names = tuple(leaf.name for leaf in leaves)
         self.shapes = tuple(leaf.shape for leaf in leaves)
@@ -68,9 +67,12 @@ class JaxSubject(Evaluator):
         self._outputs = self._function.outputs
         with self.session():
             if cotangent is None:
-                self._outputs.draw(self._function.first, rng)
+                self._outputs.draw(
+                    self._function.first, rng, lambda: self._function.outputs_at(beside(self._work))
+                )
             else:
                 self._outputs.take(cotangent)
+            self.evaluations = self._function.evaluations
             self.constants = constants_of(f, self._function.arguments, self._outputs.shapes)
         self.output_shape = self._outputs.shape
         self.value_spacing = max(spacing(dtype) for dtype in self._outputs.dtypes)

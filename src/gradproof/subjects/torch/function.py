@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 from gradproof.subjects.base import Floats
 from gradproof.subjects.torch.arguments import Arguments
 from gradproof.subjects.torch.copies import Copier
+from gradproof.subjects.torch.cuts import Cuts
 from gradproof.subjects.torch.dropout import Strides, Watched
 from gradproof.subjects.torch.exceptions import is_own
 from gradproof.subjects.torch.moving import Moved, forward_only
 from gradproof.subjects.torch.nudges import Nudge
 from gradproof.subjects.torch.outputs import kept, real_view, to_array
+from gradproof.subjects.torch.power import hold
 from gradproof.subjects.torch.state import State, are_same
 from gradproof.subjects.torch.surroundings import Seeds
 
@@ -68,6 +71,10 @@ class Function:
         self._dropouts: list[Strides] = []
         #: Calls that `first_call` took.
         self.first_calls = 0
+        #: Power iterations whose vectors are held, by the names of the weights.
+        self.iterations = hold(copier.modules)
+        #: What is held constant besides, where something is.
+        self.cuts: Cuts | None = None
 
     @property
     def is_random(self) -> bool:
@@ -114,12 +121,13 @@ class Function:
 
     def call(self, *, with_graph: bool = False) -> object:
         """What f returns at its tensors as they are now; to be called in `fresh`."""
-        with_graph = with_graph or self._needs_graph
+        with_graph = with_graph or self._needs_graph or self.cuts is not None
         # A leaf that requires grad cannot be written to.
         copied = with_graph and bool(self._state.written)
         with (
             torch.set_grad_enabled(with_graph),
             self.arguments.bound({}, copied=copied) as (args, keywords),
+            contextlib.nullcontext() if self.cuts is None else self.cuts.run(),
         ):
             return self._result(args, keywords)
 
@@ -146,6 +154,8 @@ class Function:
         """Around a call: the same random numbers as ever before, the state put back after."""
         versions = self._state.versions()
         self._seed()
+        for iteration in self.iterations.values():
+            iteration.restart()
         try:
             yield
         finally:

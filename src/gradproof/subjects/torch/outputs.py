@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +67,23 @@ class Cotangent:
     weights: dict[str, Floats]
 
     @classmethod
-    def draw(cls, outputs: dict[str, Tensor], rng: np.random.Generator) -> Cotangent:
-        """Random weights; outputs of different sizes are brought to one."""
+    def draw(
+        cls,
+        outputs: dict[str, Tensor],
+        rng: np.random.Generator,
+        beside: Callable[[], dict[str, Tensor] | None] = lambda: None,
+    ) -> Cotangent:
+        """Random weights; outputs of different sizes are brought to one (see `draw_cotangent`)."""
         arrays = {path: to_array(tensor) for path, tensor in outputs.items()}
-        flat = np.concatenate([array.ravel() for array in arrays.values()])
-        drawn = draw_cotangent(flat, rng)
+
+        def flat(tensors: dict[str, Tensor]) -> Floats:
+            return np.concatenate([to_array(tensors[path]).ravel() for path in arrays])
+
+        def there() -> Floats | None:
+            moved = beside()
+            return flat(moved) if moved is not None and moved.keys() >= arrays.keys() else None
+
+        drawn = draw_cotangent(flat(outputs), rng, there)
         ends = np.cumsum([array.size for array in arrays.values()])[:-1]
         pieces = zip(arrays.items(), np.split(drawn, ends), strict=True)
         weights = {path: piece.reshape(array.shape) for (path, array), piece in pieces}

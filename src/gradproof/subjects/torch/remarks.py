@@ -68,6 +68,17 @@ def about_padding(names: list[str]) -> Iterator[Finding]:
         yield Finding("padding", message, evidence={"tensors": tuple(names)})
 
 
+def about_iterations(function: Function) -> Iterator[Finding]:
+    """On spectral norm's vectors, which have no gradient by design."""
+    if function.iterations:
+        names = tuple(function.iterations)
+        message = (
+            f"spectral_norm of {', '.join(names[:4])} is in training mode: its vectors u and v are "
+            "taken for constants, as autograd takes them by design"
+        )
+        yield Finding("spectral-norm", message, evidence={"weights": names})
+
+
 def about_randomness(function: Function) -> Iterator[Finding]:
     """On random numbers, drawn alike at every evaluation."""
     if not function.is_random:

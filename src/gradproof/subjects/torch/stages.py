@@ -124,11 +124,10 @@ def _stage(call: Call, names: Mapping[int, str], make: Maker) -> Stage:
     inside = call.inside
     while inside is not None and not (inside.outputs or inside.cut):
         inside = inside.inside
+    arguments = names_of(call.part, len(call.args), call.kwargs)
+    own = [(name, i) for name, i in zip(arguments, call.given, strict=True) if i is not None]
     if isinstance(call.part, nn.Module):
-        own = [(name, id(parameter)) for name, parameter in call.part.named_parameters()]
-    else:
-        arguments = names_of(call.part, len(call.args), call.kwargs)
-        own = [(name, i) for name, i in zip(arguments, call.given, strict=True) if i is not None]
+        own += [(name, id(parameter)) for name, parameter in call.part.named_parameters()]
     tensors = {name: names[i] for name, i in own if i in names}
     parent = None if inside is None else inside.name
     return Stage(call.name, call.kind, parent, tensors, lambda: (_opened(call, make), None))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from gradproof._errors import InputError
 from gradproof.report.model import Finding
 from gradproof.subjects.base import Codes, Floats, Places, Stage
+from gradproof.subjects.cotangent import moved_by
 from gradproof.subjects.evaluator import Chunk, Evaluator
 from gradproof.subjects.torch import remarks
 from gradproof.subjects.torch.batches import Batches
 from gradproof.subjects.torch.branches import Branches, crossed, trace
 from gradproof.subjects.torch.claims import EPS, claimed, derived, detached, forward_slope, spacing
 from gradproof.subjects.torch.constants import known_constants
+from gradproof.subjects.torch.cuts import Cuts
 from gradproof.subjects.torch.exceptions import OUTSIDE, is_own
 from gradproof.subjects.torch.function import Function
 from gradproof.subjects.torch.modules import differing_modules, joined
@@ -83,7 +85,7 @@ class TorchSubject(Evaluator):
         self.names, self.shapes, self.point = function.names, function.shapes, function.point
         self.spacing = tuple(spacing(tensor) for tensor in function.tensors)
         self.cotangent = (
-            Cotangent.draw(outputs, rng)
+            Cotangent.draw(outputs, rng, lambda: self._outputs_at(moved_by(self.point, rng)))
             if cotangent is None
             else Cotangent.given(outputs, cotangent)
         )
@@ -167,6 +169,8 @@ class TorchSubject(Evaluator):
                 len(chunk[0]),
             )
 
+        if self._function.cuts is not None:
+            return self.run(one, offsets, FEW)
         if not self._batches.is_settled(None):
             self._patience -= len(offsets)
             if self._patience >= 0 or not self.can_afford(2 * TRIED_ALONG):
@@ -214,6 +218,7 @@ class TorchSubject(Evaluator):
             *remarks.about_precision(function, self._outputs, self._refused),
             *remarks.about_memory(function),
             *remarks.about_padding([self.names[k] for k in self._held]),
+            *remarks.about_iterations(function),
             *remarks.about_randomness(function),
             *remarks.about_batches(self._batches),
             *remarks.about_outputs(self._disconnected or ()),
@@ -236,6 +241,20 @@ class TorchSubject(Evaluator):
             return ()
         with self.session():
             return find_stages(self._function, self.cotangent, self._part)
+
+    @contextmanager
+    def cuts_held(self) -> Iterator[tuple[str, ...]]:
+        """What is computed without a graph is held as it is at the point (see `Subject`)."""
+        cuts = Cuts()
+        self._function.cuts = cuts
+        try:
+            if self.take(2) == 2:
+                self._guarded()
+                moved = [flat + move for flat, move in zip(self.point, self._moves(), strict=True)]
+                self._one_by_one([flat[None] for flat in moved])
+            yield tuple(cuts.moved)
+        finally:
+            self._function.cuts = None
 
     def crossings_along(
         self, directions: Sequence[Floats], offsets: Floats
@@ -318,6 +337,22 @@ class TorchSubject(Evaluator):
             there = kept(self._function.call())
         return tuple(path for path in paths if not torch.equal(there[path], self._outputs[path]))
 
+    def _outputs_at(self, point: Sequence[Floats]) -> dict[str, Tensor] | None:
+        """F's outputs at another point, None outside of its domain."""
+        self.evaluations += 1
+        function = self._function
+        try:
+            with surroundings(is_double=function.is_promoted), function.at(point), function.fresh():
+                return kept(function.call())
+        except InputError:
+            raise
+        except OUTSIDE:
+            return None
+        except RuntimeError as error:
+            if is_own(error):
+                raise
+            return None
+
     def _call(self) -> object:
         with self._function.fresh():
             return self._function.call()
@@ -381,6 +416,8 @@ class TorchSubject(Evaluator):
                 len(where),
             )
 
+        if self._function.cuts is not None:
+            return self.run(one, moved, FEW)
         if not self._batches.is_settled(tensor):
             lanes = TRIED if len(self.point[tensor]) < MANY else TRIED * MANY_LANES
             if len(index) < FEW or not self.can_afford(TRIED + lanes):

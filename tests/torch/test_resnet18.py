@@ -1,8 +1,4 @@
-"""A network of eleven million weights: ResNet-18, written out, on two small images.
-
-The right one is checked as it is; the bug is looked for in one of a quarter of its channels, since
-that takes as many evaluations, of a sixteenth of the work each.
-"""
+"""A network of eleven million weights: ResNet-18, written out, on two small images."""
 
 from __future__ import annotations
 
@@ -58,19 +54,18 @@ class Block(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """11,689,512 weights in 62 tensors, if its first layer has 64 channels."""
+    """11,689,512 weights in 62 tensors."""
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        w1, w2, w3, w4 = (width * 2**k for k in range(4))
-        self.layer1 = nn.Sequential(Block(w1, w1, 1), Block(w1, w1, 1))
-        self.layer2 = nn.Sequential(Block(w1, w2, 2), Block(w2, w2, 1))
-        self.layer3 = nn.Sequential(Block(w2, w3, 2), Block(w3, w3, 1))
-        self.layer4 = nn.Sequential(Block(w3, w4, 2), Block(w4, w4, 1))
-        self.fc = nn.Linear(w4, 1000)
+        self.layer1 = nn.Sequential(Block(64, 64, 1), Block(64, 64, 1))
+        self.layer2 = nn.Sequential(Block(64, 128, 2), Block(128, 128, 1))
+        self.layer3 = nn.Sequential(Block(128, 256, 2), Block(256, 256, 1))
+        self.layer4 = nn.Sequential(Block(256, 512, 2), Block(512, 512, 1))
+        self.fc = nn.Linear(512, 1000)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(torch.relu(self.bn1(self.conv1(x))))
@@ -84,7 +79,7 @@ class ResNet18(nn.Module):
 def checked(planted: bool) -> Report:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = ResNet18(16 if planted else 64).double()
+        net = ResNet18().double()
         images = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     if planted:
         net.layer3[0].conv1.__class__ = PlantedConv2d

@@ -66,7 +66,8 @@ def check_value(name: str, value: Any) -> Any:
     kinds = (int, float) if kind is float else kind
     is_of_kind = isinstance(value, kinds) and not isinstance(value, bool)
     if not is_of_kind or (name == "coverage" and value not in COVERAGES):
-        raise ValueError(f"Expected {meaning} but got {name}={value!r}")
+        wanted = {int: "an integer, ", float: "a number, "}.get(kind, "")
+        raise ValueError(f"Expected {wanted}{meaning} but got {name}={value!r}")
     if kind is int and value < 0:
         raise ValueError(f"Expected an integer that is not negative but got {name}={value!r}")
     return value

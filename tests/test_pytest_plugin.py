@@ -77,6 +77,34 @@ def test_an_error_of_f_is_shown_without_gradproof_between(run: Run) -> None:
     assert "src/gradproof" not in result.stdout.str()
 
 
+def test_of_an_error_that_gradproof_got_twice_one_is_shown(run: Run) -> None:
+    pytest.importorskip("torch")
+    result = run(
+        "import torch\n"
+        "def test_it(gradproof):\n"
+        "    gradproof.check(torch.nn.Linear(4, 5), (torch.ones(3, 7),))\n"
+    )
+    result.assert_outcomes(failed=1)
+    output = result.stdout.str()
+    assert output.count("E   ") == 1
+    assert "mat1 and mat2 shapes cannot be multiplied" in output
+    assert "During handling" not in output
+    assert "gradproof/check.py" not in output
+
+
+def test_what_the_users_function_caught_is_shown(run: Run) -> None:
+    result = run(
+        "def broken(p):\n"
+        "    try:\n"
+        "        p['no such name']\n"
+        "    except KeyError:\n"
+        "        raise ValueError('no such parameter')\n"
+        "def test_it(gradproof):\n"
+        "    gradproof.check(broken, POINT, right)\n"
+    )
+    result.stdout.fnmatch_lines(["E*KeyError*", "During handling*", "E*no such parameter"])
+
+
 def test_an_error_of_gradproof_itself_keeps_its_frames(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +266,12 @@ def test_the_line_that_reproduces_it_runs_that_test_alone(
     assert words[1:] == ["--gradproof-seed=4", "--gradproof-coverage=full"]
     again = pytester.runpytest_inprocess(*PLAIN, *words)
     again.assert_outcomes(failed=1)
+
+
+def test_that_line_has_the_ini_options_of_the_command_line(run: Run) -> None:
+    given = ("-o", "gradproof_resolution=1e-5")
+    result = run(FAIL, *given, "-o", "gradproof_html=page.html", "-o", "gradproof_seed=4")
+    result.stdout.fnmatch_lines([f"E*::test_it --gradproof-seed=4 {shlex.join(given)}"])
 
 
 def test_that_line_starts_where_pytest_was_started(

@@ -62,6 +62,11 @@ def test_the_page_has_all_checks_the_failing_first(
     assert len(rendered[2].report.entries) == 5
 
 
+def test_a_page_of_one_check_is_called_so(run: Run, pytester: pytest.Pytester) -> None:
+    result = run(PASS, "--gradproof-html=page.html")
+    result.stdout.fnmatch_lines(["gradproof: *page.html shows the report of one check"])
+
+
 def test_an_interrupted_session_has_its_page(
     pytester: pytest.Pytester, rendered: list[Result]
 ) -> None:
@@ -137,8 +142,9 @@ def test_pyproject_has_options_that_all_others_go_before(
     ("table", "message"),
     [
         ("sed = 3\ncovrage = 'full'", "Expected options in coverage, *, html but got sed, covrage"),
-        ("seed = 'x'", "Expected seed of * but got seed='x'"),
-        ("seed = true", "Expected seed of * but got seed=True"),
+        ("seed = 'x'", "Expected an integer, seed of * but got seed='x'"),
+        ("seed = true", "Expected an integer, seed of * but got seed=True"),
+        ("max_seconds = 'x'", "Expected a number, seconds * but got max_seconds='x'"),
         ("samples = -1", "Expected an integer that is not negative but got samples=-1"),
         ("coverage = 'some'", "Expected probe, sample or full but got coverage='some'"),
     ],

@@ -99,17 +99,20 @@ def _show_what_is_the_users(error: BaseException) -> None:
 def _without_gradproof(trace: TracebackType | None) -> TracebackType | None:
     """The frames of a caller's function that raised, without those of gradproof that called it.
 
-    An error that gradproof itself makes keeps them all, if no other function took part.
+    Frames of gradproof in which an error comes up are kept: all, if no other function took part.
     """
     frames: list[TracebackType] = []
     while trace is not None:
         frames.append(trace)
         trace = trace.tb_next
-    kept = None
+    if all(map(_is_gradproof, frames)):
+        return frames[0] if frames else None
+    kept, is_below = None, True
     for frame in reversed(frames):
-        if not _is_gradproof(frame):
+        is_below = is_below and _is_gradproof(frame)
+        if is_below or not _is_gradproof(frame):
             kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
-    return kept or (frames[0] if frames else None)
+    return kept
 
 
 def _is_gradproof(trace: TracebackType) -> bool:

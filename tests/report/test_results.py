@@ -4,35 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import xmlschema
+from tests.report.small_reports import right, unsure, wrong
 
-import gradproof
-from gradproof import Report
 from gradproof.report.escape import markdown_code
 from gradproof.report.results import github, github_markdown, in_repository, junit
 from gradproof.report.store import Result
 
 #: What a reader of JUnit's XML may refuse.
 SCHEMA = xmlschema.XMLSchema(str(Path(__file__).parents[1] / "schemas" / "junit.xsd"))
-
-
-@cache
-def right() -> Report:
-    return gradproof.check(lambda x: float(np.sum(np.sin(x))), np.ones(3), np.cos)
-
-
-@cache
-def wrong() -> Report:
-    return gradproof.check(lambda x: float(np.sum(np.sin(x))), np.ones(3), lambda x: -np.cos(x))
-
-
-def unsure() -> Report:
-    return replace(right(), verdict="inconclusive", reason="f is random")
 
 
 def test_junit_counts_and_says_why() -> None:

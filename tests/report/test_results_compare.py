@@ -6,31 +6,15 @@ import json
 import math
 import re
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
-import numpy as np
 import pytest
+from tests.report.small_reports import right, unsure, wrong
 
-import gradproof
 from gradproof import Report
 from gradproof.report.compare import changes, is_worse, judge, render_changes
 from gradproof.report.compare_formats import json_changes, markdown_changes
 from gradproof.report.store import Result
-
-
-@cache
-def right() -> Report:
-    return gradproof.check(lambda x: float(np.sum(np.sin(x))), np.ones(3), np.cos)
-
-
-@cache
-def wrong() -> Report:
-    return gradproof.check(lambda x: float(np.sum(np.sin(x))), np.ones(3), lambda x: -np.cos(x))
-
-
-def unsure() -> Report:
-    return replace(right(), verdict="inconclusive", reason="f is random")
 
 
 def changed(report: Report, **changes: Any) -> list[Result]:

@@ -25,7 +25,14 @@ from gradproof import InputError, Report
 from gradproof.report import writing
 from gradproof.report.entries import Entries
 from gradproof.report.model import Finding
-from gradproof.report.store import Result, dump_results, files, load_results, save_results
+from gradproof.report.store import (
+    Result,
+    dump_results,
+    files,
+    load_results,
+    read_results,
+    save_results,
+)
 
 LONG = "x" * 10_000
 HOSTILE = (
@@ -544,3 +551,14 @@ def test_a_hundred_thousand_entries_are_quick(tmp_path: Path) -> None:
     report.save(tmp_path / "r.json")
     assert gradproof.load(tmp_path / "r.json").entries == report.entries
     assert time.process_time() - started < 5.0
+
+
+def test_a_document_with_its_entries_in_it_needs_no_file(tmp_path: Path) -> None:
+    results = [Result("é", right(), "f.py", 3, "make it")]
+    text = dump_results(results)
+    assert dump_results(read_results(text)) == text
+    with pytest.raises(InputError, match="no JSON"):
+        read_results(text[:-9])
+    beside = json.loads(text) | {"entries_file": {"name": "r.entries.npz"}}
+    with pytest.raises(InputError, match="beside"):
+        read_results(json.dumps(beside))

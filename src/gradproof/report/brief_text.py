@@ -48,7 +48,7 @@ def render_figure(report: Report) -> str:
     if report.probes and limits and report.verdict != "fail" and all(map(math.isfinite, limits)):
         return f"detection limit {number(max(limits), 1)}"
     fewest = report.digits_agree.minimum
-    return "-" if math.isnan(fewest) else f"{fewest:.1f} digits at worst"
+    return "-" if math.isnan(fewest) else f"{fewest:z.1f} digits at worst"
 
 
 def _brief(report: Report, page: Page) -> Iterator[RenderableType]:

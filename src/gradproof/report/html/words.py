@@ -67,7 +67,7 @@ def measured(x: float) -> str:
 
 def digits(x: float) -> str:
     """Decimal digits, to a tenth."""
-    return NOTHING if math.isnan(x) else f"{x:.1f}"
+    return NOTHING if math.isnan(x) else f"{x:z.1f}"
 
 
 def count(n: int) -> str:

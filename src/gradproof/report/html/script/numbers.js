@@ -23,7 +23,9 @@ function size(x, figures = 2) {
 }
 
 function digits(x) {
-  return Number.isNaN(x) ? NOTHING : x.toFixed(1);
+  if (Number.isNaN(x)) return NOTHING;
+  const text = x.toFixed(1);
+  return text === "-0.0" ? "0.0" : text; // a little more than all of the larger is missing
 }
 
 function count(n) {

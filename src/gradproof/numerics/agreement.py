@@ -32,8 +32,8 @@ def relative_error(a: ArrayLike, n: ArrayLike) -> Floats:
 def digits_agree(a: ArrayLike, n: ArrayLike) -> Floats:
     """-log10(relative_error(a, n)), from 0 to 15.95 digits.
 
-    >>> digits_agree([1.0, 2.0, np.nan], [1.0 + 1e-9, 2.0, np.nan]).round(2).tolist()
-    [9.0, 15.95, 0.0]
+    >>> digits_agree([1.0, 2.0, 3.0, np.nan], [1.0 + 1e-9, 2.0, 0.0, np.nan]).round(2).tolist()
+    [9.0, 15.95, 0.0, 0.0]
     """
     return _digits(relative_error(a, n))
 
@@ -109,7 +109,7 @@ def _scale_down(x: Floats, largest: Floats) -> Floats:
 
 def _digits(ratio: Floats) -> Floats:
     with np.errstate(all="ignore"):
-        digits = np.clip(-np.log10(ratio), 0.0, MOST_DIGITS)
+        digits = np.clip(-np.log10(ratio), 0.0, MOST_DIGITS) + 0.0  # -0.0 reads as less than none
     return np.where(np.isnan(digits), 0.0, digits)
 
 

@@ -13,8 +13,6 @@ import pytest
 if TYPE_CHECKING:
     from gradproof.report.store import Result
 
-_RANKS = ("fail", "inconclusive", "pass")
-
 
 class Session:
     """Gathers the results of a session, also from the workers of pytest-xdist, and writes them.
@@ -90,9 +88,10 @@ class Session:
 
     def _write_page(self, path: Path) -> tuple[str, bool]:
         from gradproof.report.html import render_html
+        from gradproof.report.ranking import WORST_VERDICTS
         from gradproof.report.writing import write_whole
 
-        results = sorted(self._results(), key=lambda one: _RANKS.index(one.report.verdict))
+        results = sorted(self._results(), key=lambda one: WORST_VERDICTS.index(one.report.verdict))
         if not results:
             return f"gradproof: no gradients were checked, and {path} was not written", True
         page = render_html(results).encode("utf-8")

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from gradproof.report.model import Finding, Report, Severity, TensorReport
+from gradproof.report.ranking import badness
 from gradproof.report.steps_text import (
     VERDICT_STYLES,
     Column,
@@ -80,7 +81,7 @@ def _tensors(tensors: list[TensorReport], page: Page) -> Iterator[RenderableType
         Column("digits agree\nattainable"),
     )
     rows = []
-    for tensor in the_worst(tensors, MOST_TENSORS, _badness):
+    for tensor in the_worst(tensors, MOST_TENSORS, badness):
         name, pair, digits = page.name(tensor.name), Text("-"), Text("-")
         worst = tensor.worst
         if worst is not None:
@@ -97,12 +98,6 @@ def _open(tensor: TensorReport) -> str:
     what = "mismatch" if tensor.verdict == "fail" else "unresolved"
     count = tensor.counts.get(what, 0)
     return f"\n{count:,} of {tensor.checked:,}" if count else ""
-
-
-def _badness(tensor: TensorReport) -> tuple[int, float]:
-    largest = tensor.max_relative_error
-    verdict = ("pass", "inconclusive", "fail").index(tensor.verdict)
-    return verdict, math.inf if math.isnan(largest) else largest
 
 
 def _more(count: int, what: str) -> Iterator[RenderableType]:

@@ -10,7 +10,8 @@ from typing import Literal
 from rich.console import RenderableType
 from rich.text import Text
 
-from gradproof.report.model import Report, TensorReport
+from gradproof.report.model import Report, TensorReport, Verdict
+from gradproof.report.ranking import WORST_VERDICTS
 from gradproof.report.steps_text import VERDICT_STYLES, Column, Page, heading, lay_out, number
 from gradproof.report.store import Result
 
@@ -20,7 +21,6 @@ Judgement = Literal["better", "same", "worse"]
 LIMIT_FACTOR = 10.0
 DIGITS = 1.0
 
-_RANKS = ("fail", "inconclusive", "pass")
 _STYLES = {"better": "green", "same": "", "worse": "bold red"}
 
 
@@ -76,7 +76,7 @@ def judge(
         return "worse" if after is not None and after.verdict != "pass" else "same"
     if after is None:
         return "worse"
-    gain = _RANKS.index(after.verdict) - _RANKS.index(before.verdict)
+    gain = _gain(before.verdict, after.verdict)
     if gain:
         return "better" if gain > 0 else "worse"
     if not is_alike:
@@ -186,4 +186,11 @@ def _limit(tensor: TensorReport) -> float:
 def _verdict_fell(before: Report | None, after: Report | None) -> bool:
     if before is None:
         return after is not None and after.verdict != "pass"
-    return after is None or _RANKS.index(after.verdict) < _RANKS.index(before.verdict)
+    return after is None or WORST_VERDICTS.index(after.verdict) < WORST_VERDICTS.index(
+        before.verdict
+    )
+
+
+def _gain(before: Verdict, after: Verdict) -> int:
+    """Above 0 if the verdict got better, below if worse."""
+    return WORST_VERDICTS.index(after) - WORST_VERDICTS.index(before)

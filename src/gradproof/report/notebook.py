@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from gradproof.report.escape import NAME, SENTENCE, one_line
 from gradproof.report.model import Finding, Report, TensorReport
-from gradproof.report.ranking import worst_first
+from gradproof.report.ranking import WORST_SEVERITIES, worst_first
 from gradproof.report.steps_text import number
 
 #: How many of each are shown; the text has more.
@@ -22,7 +22,6 @@ LONGEST_NAME = 60
 
 # White on these, and these on white, are told apart at a contrast of 4.5 and more.
 _BADGES = {"pass": "#00694a", "fail": "#b03a00", "inconclusive": "#7a5200"}
-_SEVERITIES = ("bug", "warning", "info")
 _NAME = "text-align:left"
 _WORD, _NUMBER = "text-align:left;white-space:nowrap", "text-align:right;white-space:nowrap"
 _CELL = "padding:2px 9px 2px 0;border-bottom:1px solid rgba(128,128,128,.4)"
@@ -57,7 +56,7 @@ def _badge(verdict: str) -> str:
 
 def _findings(report: Report) -> Iterator[str]:
     ordered: list[Finding] = sorted(
-        report.findings, key=lambda finding: _SEVERITIES.index(finding.severity)
+        report.findings, key=lambda finding: WORST_SEVERITIES.index(finding.severity)
     )
     for finding in ordered[:MOST_FINDINGS]:
         tensor = "" if finding.tensor is None else f"{_text(finding.tensor, LONGEST_NAME)}: "

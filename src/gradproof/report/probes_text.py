@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from gradproof.report.model import ProbeRow, Report, TensorReport
+from gradproof.report.ranking import WORST_VERDICTS
 from gradproof.report.steps_text import (
     VERDICT_STYLES,
     Column,
@@ -100,5 +101,4 @@ def _disagrees(probe: ProbeRow) -> bool:
 
 
 def _badness(tensor: TensorReport) -> tuple[int, float]:
-    verdict = ("pass", "inconclusive", "fail").index(tensor.verdict)
-    return verdict, tensor.detection_limit
+    return -WORST_VERDICTS.index(tensor.verdict), tensor.detection_limit

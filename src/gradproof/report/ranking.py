@@ -1,4 +1,4 @@
-"""Which tensor is the worst, for those who show it first."""
+"""What is worse than what: verdicts, findings and tensors, for those who show the worst first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 from gradproof.report.model import TensorReport
 
-_RANKS = ("pass", "inconclusive", "fail")
+#: Verdicts and severities, each before what is less bad.
+WORST_VERDICTS = ("fail", "inconclusive", "pass")
+WORST_SEVERITIES = ("bug", "warning", "info")
 
 
 def worst_first(tensors: Iterable[TensorReport]) -> list[TensorReport]:
@@ -16,17 +18,23 @@ def worst_first(tensors: Iterable[TensorReport]) -> list[TensorReport]:
     After these come tensors of which no entry was looked at, the coarsest detection limit first;
     equals keep the order of the model.
     """
-    return sorted(tensors, key=_badness, reverse=True)
+    return sorted(tensors, key=_standing_out, reverse=True)
 
 
-def _badness(tensor: TensorReport) -> tuple[int, bool, float, float]:
+def badness(tensor: TensorReport) -> tuple[int, float]:
+    """By verdict, then by the largest relative error of an entry; NaN is worse than any."""
+    return -WORST_VERDICTS.index(tensor.verdict), _or_inf(tensor.max_relative_error)
+
+
+def _standing_out(tensor: TensorReport) -> tuple[int, bool, float, float]:
     worst = tensor.worst
     excess = 0.0
     if worst is not None and worst.difference != 0.0:
         bar = worst.error + worst.rounding
         excess = abs(worst.difference) / bar if bar else math.inf
     limit = tensor.detection_limit
-    return _RANKS.index(tensor.verdict), tensor.checked > 0, _or_inf(excess), _or_inf(limit)
+    verdict = -WORST_VERDICTS.index(tensor.verdict)
+    return verdict, tensor.checked > 0, _or_inf(excess), _or_inf(limit)
 
 
 def _or_inf(x: float) -> float:

@@ -21,6 +21,7 @@ from gradproof.report.escape import (
     one_line,
 )
 from gradproof.report.model import Report, TensorReport
+from gradproof.report.ranking import WORST_VERDICTS
 from gradproof.report.steps_text import number
 from gradproof.report.store import Result
 from gradproof.report.text import render_text
@@ -34,7 +35,6 @@ MOST_SECTIONS, MOST_LINES, MOST_BYTES = 20, 500, 700_000
 PATH = 4096
 
 _SIGNS = {"pass": "white_check_mark", "fail": "x", "inconclusive": "grey_question"}
-_RANKS = ("fail", "inconclusive", "pass")
 
 
 def junit(results: Sequence[Result]) -> str:
@@ -101,7 +101,7 @@ def github_markdown(results: Sequence[Result]) -> str:
     """
     passed = sum(bool(result.report) for result in results)
     parts = [f"## gradproof: {passed} of {len(results)} passed\n"]
-    ordered = sorted(results, key=lambda result: _RANKS.index(result.report.verdict))
+    ordered = sorted(results, key=lambda result: WORST_VERDICTS.index(result.report.verdict))
     left, size = list(ordered), 0
     while left and len(ordered) - len(left) < MOST_SECTIONS:
         section = "\n".join(_section(left[0])) + "\n"
@@ -181,7 +181,9 @@ def _table(report: Report) -> Iterator[str]:
     yield "| tensor | shape | checked | verdict | digits agree | detection limit |"
     yield "| --- | --- | ---: | --- | ---: | ---: |"
     # The worst first; among equals the order is the model's.
-    tensors = sorted(report.tensors.values(), key=lambda tensor: _RANKS.index(tensor.verdict))
+    tensors = sorted(
+        report.tensors.values(), key=lambda tensor: WORST_VERDICTS.index(tensor.verdict)
+    )
     for tensor in tensors[:MOST_TENSORS]:
         yield f"| {' | '.join(_cells(tensor))} |"
     if len(tensors) > MOST_TENSORS:

@@ -13,6 +13,7 @@ from rich.text import Text
 from gradproof.report.entries import Entries
 from gradproof.report.model import Finding, Report, TensorReport
 from gradproof.report.probes_text import directions, limits
+from gradproof.report.ranking import WORST_SEVERITIES, badness
 from gradproof.report.steps_text import (
     VERDICT_STYLES,
     Column,
@@ -45,7 +46,6 @@ _STYLES = {
     "mismatch": "red",
     "unresolved": "yellow",
 }
-_SEVERITIES = ("info", "warning", "bug")
 
 
 def render_text(
@@ -124,7 +124,7 @@ def finding_table(findings: Iterable[Finding], page: Page) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     for _ in ("severity", "kind", "message"):
         grid.add_column(overflow="fold")  # the default is an ellipsis, which is not ASCII
-    for finding in sorted(findings, key=lambda f: _SEVERITIES.index(f.severity)):
+    for finding in sorted(findings, key=lambda f: -WORST_SEVERITIES.index(f.severity)):
         message = page.say(finding.message)
         # The message often names its tensor already; a tensor `b` is not named by "both".
         named = rf"(?<![\w.]){re.escape(finding.tensor or '')}(?!\w)"
@@ -153,7 +153,7 @@ def _tensors(report: Report, tensors: list[TensorReport], page: Page) -> Iterato
         Column("detection\nlimit"),
         Column("worst\nentry", "left"),
     )
-    shown = the_worst(tensors, MOST_TENSORS[page.verbose], _badness)
+    shown = the_worst(tensors, MOST_TENSORS[page.verbose], badness)
     rows = [
         [
             page.name(t.name),
@@ -202,12 +202,6 @@ def _checked(checked: int, size: int) -> str:
 def _size(x: float, checked: int) -> Text:
     # A NaN that was met is shown; where nothing was checked there was none.
     return Text(number(x) if checked else "-")
-
-
-def _badness(tensor: TensorReport) -> tuple[int, float]:
-    largest = tensor.max_relative_error
-    verdict = ("pass", "inconclusive", "fail").index(tensor.verdict)
-    return verdict, math.inf if math.isnan(largest) else largest
 
 
 def _reasons(report: Report, page: Page) -> Iterator[RenderableType]:

@@ -9,8 +9,7 @@ from itertools import groupby
 
 from gradproof.report.html.words import NOTHING, count, digits, measured, shape_of, size
 from gradproof.report.model import Report, TensorReport
-
-_RANKS = ("fail", "inconclusive", "pass")
+from gradproof.report.ranking import WORST_VERDICTS
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def columns_of(report: Report) -> tuple[Column, ...]:
 def rows_of(report: Report, columns: Sequence[Column]) -> list[Row]:
     """One row a tensor, in the order of the model."""
     return [
-        Row(i, t, _RANKS.index(t.verdict), tuple(column.cell(t) for column in columns))
+        Row(i, t, WORST_VERDICTS.index(t.verdict), tuple(column.cell(t) for column in columns))
         for i, t in enumerate(report.tensors.values())
     ]
 
@@ -70,7 +69,7 @@ def grouped(columns: Sequence[Column]) -> list[list[Column]]:
 def badness(tensor: TensorReport) -> tuple[int, bool, float]:
     """What the worst tensor has most of."""
     largest = tensor.max_relative_error
-    verdict = len(_RANKS) - _RANKS.index(tensor.verdict)
+    verdict = len(WORST_VERDICTS) - WORST_VERDICTS.index(tensor.verdict)
     # Of tensors alike, one of which entries were seen shows more.
     return verdict, tensor.checked > 0, math.inf if math.isnan(largest) else largest
 

@@ -11,11 +11,11 @@ from gradproof.report.html.columns import Column, Row, badness, columns_of, grou
 from gradproof.report.html.payload import MOST_ENTRIES, most_of_each, pack, rows_of_each
 from gradproof.report.html.step_plot import StepPlot, step_plot
 from gradproof.report.model import Customary, Finding, Report
+from gradproof.report.ranking import WORST_SEVERITIES
 from gradproof.report.store import Result
 
 #: Tensors that a table lists, entries that stand in the page itself, and names to one reason.
 MOST_TENSORS, MOST_WORST, MOST_NAMES = 2000, 10, 4
-_SEVERITIES = ("bug", "warning", "info")
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _section(key: str, name: str, result: Result, report: Report, most: int) -> 
         name=name,
         result=result,
         report=report,
-        findings=tuple(sorted(report.findings, key=lambda f: _SEVERITIES.index(f.severity))),
+        findings=tuple(sorted(report.findings, key=lambda f: WORST_SEVERITIES.index(f.severity))),
         columns=columns,
         rows=tuple(row for row in rows if row.number in shown),
         left_out=len(rows) - len(shown),
